@@ -1,0 +1,35 @@
+"""Writes that a power cut cannot tear: temp + fsync + rename + fsync of the directory."""
+
+import os
+import tempfile
+from pathlib import Path
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in `directory` durable (fsync(2), NOTES on directories)."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Put `data` at `path` so that a reader sees the old bytes or the new ones, never a part.
+
+    Raises:
+        OSError: the disk is full or the folder is not writable; the old file is untouched.
+    """
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            os.fchmod(stream.fileno(), mode)
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
