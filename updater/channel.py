@@ -1,6 +1,7 @@
 """A channel file: which releases are promoted, to what part of the hosts, and from when."""
 
 import hashlib
+import itertools
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -68,7 +69,7 @@ def _promotion(fields: Fields) -> Promotion:
         Wave(start=wave.time("start"), percent=wave.integer("percent", 0, 100))
         for wave in fields.items("waves", ("start", "percent"), 1, _MAXIMUM_WAVES)
     )
-    for before, after in zip(waves, waves[1:], strict=False):
+    for before, after in itertools.pairwise(waves):
         if after.start < before.start or after.percent < before.percent:
             raise FormatError(
                 f"{fields.where}: waves: a wave starts before, or is smaller than, the one "
