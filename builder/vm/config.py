@@ -1,0 +1,234 @@
+"""What a virtual machine is made of, and the QEMU command line that makes it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from uuid import UUID
+
+FIRMWARE_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")  # in the tool tree
+FIRMWARE_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
+DEFAULT_UUID = UUID("b3d91a7e-4c52-4f0e-9d3a-6f2d5c8e1a01")
+MIB = 1 << 20
+
+
+class Accelerator(StrEnum):
+    """What runs the guest's instructions."""
+
+    KVM = "kvm"
+    TCG = "tcg"
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A TCP port of the guest, reached at a port of 127.0.0.1.
+
+    Attributes:
+        guest: the guest's port.
+        host: the loopback port, or 0 for a free one, chosen by the kernel when QEMU binds.
+    """
+
+    guest: int
+    host: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UserNetwork:
+    """QEMU's own NAT: the guest is 10.0.2.15, this machine's loopback is 10.0.2.2 to it."""
+
+    forwards: tuple[Forward, ...] = (Forward(22),)
+
+
+@dataclass(frozen=True, slots=True)
+class SharedLink:
+    """An Ethernet segment for several machines, multicast over this machine's loopback.
+
+    Attributes:
+        port: the UDP port that makes this segment one of its own.
+    """
+
+    port: int
+
+
+Network = UserNetwork | SharedLink
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A further disk, in raw format or, when it is named *.qcow2, in qcow2.
+
+    A machine that is to be saved by `Machine.save` takes qcow2 or read-only disks only.
+    """
+
+    path: Path
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DirectKernel:
+    """A kernel that QEMU loads itself, without UEFI."""
+
+    kernel: Path
+    initrd: Path | None = None
+    command_line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MachineConfig:
+    """One virtual machine.
+
+    Attributes:
+        folder: the machine's own files: its disk, firmware variables, logs.
+        image: the built disk image it boots; only read, writes go to an overlay in `folder`.
+        kernel: boot this directly instead of through UEFI.
+        disk_size: bytes the disk is grown to; the image's size when None.
+        memory: bytes.
+        cpus: virtual processors.
+        uuid: the SMBIOS system UUID, from which the guest takes its machine id.
+        credentials: systemd credentials by name, handed over by SMBIOS (systemd.exec(5)).
+        networks: network cards in order; empty for none.
+        disks: further disks, in order after the system's.
+        clock: what the hardware clock shows at the start; this machine's time when None.
+        reboots: False makes QEMU end where the guest would reboot.
+    """
+
+    folder: Path
+    accelerator: Accelerator
+    image: Path | None = None
+    kernel: DirectKernel | None = None
+    disk_size: int | None = None
+    memory: int = 1024 * MIB
+    cpus: int = 2
+    uuid: UUID = DEFAULT_UUID
+    credentials: Mapping[str, str | bytes] = field(default_factory=dict)
+    networks: tuple[Network, ...] = (UserNetwork(),)
+    disks: tuple[Disk, ...] = ()
+    clock: datetime | None = None
+    reboots: bool = True
+
+    @property
+    def disk(self) -> Path:
+        """The overlay that holds what the guest writes."""
+        return self.folder / "disk.qcow2"
+
+    @property
+    def variables(self) -> Path:
+        """The firmware's variables; qcow2, since `savevm` keeps its state in such files only."""
+        return self.folder / "variables.qcow2"
+
+    @property
+    def console(self) -> Path:
+        """What the guest wrote to its serial port since the folder was made."""
+        return self.folder / "console.log"
+
+    @property
+    def log(self) -> Path:
+        """What QEMU itself said."""
+        return self.folder / "qemu.log"
+
+    def credential(self, name: str) -> Path:
+        """The file by which a credential reaches QEMU."""
+        return self.folder / f"credential.{name}"
+
+
+def arguments(config: MachineConfig, monitor: Path, snapshot: str | None = None) -> list[str]:
+    """The command line of a machine; pure.
+
+    Args:
+        config: the machine.
+        monitor: where QEMU shall listen for QMP (a path of at most 107 bytes, unix(7)).
+        snapshot: start from this one, made by `savevm`, instead of from the reset vector.
+    """
+    return [
+        *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"),
+        *("-machine", "q35", "-accel", accelerator_option(config.accelerator), "-cpu", "max"),
+        *("-smp", str(config.cpus), "-m", f"{config.memory // MIB}M"),
+        *("-object", "rng-builtin,id=rng", "-device", "virtio-rng-pci,rng=rng"),
+        *("-device", "i6300esb", "-action", "watchdog=reset"),
+        *("-chardev", f"file,id=console,append=on,path={_quoted(config.console)}"),
+        *("-serial", "chardev:console"),
+        *("-chardev", f"socket,id=qmp,server=on,wait=off,path={_quoted(monitor)}"),
+        *("-mon", "chardev=qmp,mode=control"),
+        *_clock(config.clock),
+        *_boot(config),
+        *_disks(config),
+        *_networks(config),
+        *_smbios(config),
+        *(() if config.reboots else ("-no-reboot",)),
+        *(("-loadvm", snapshot) if snapshot else ()),
+    ]
+
+
+def accelerator_option(accelerator: Accelerator) -> str:
+    """The value of `-accel`."""
+    return "kvm" if accelerator is Accelerator.KVM else "tcg,thread=multi"
+
+
+def mac_address(uuid: UUID, card: int) -> str:
+    """A locally administered address, the same for the same machine and card."""
+    return ":".join(f"{byte:02x}" for byte in (0x52, 0x54, *uuid.bytes[-3:], card))
+
+
+def _quoted(value: object) -> str:
+    """A value inside a QEMU option list, where a comma is written twice."""
+    return str(value).replace(",", ",,")
+
+
+def _clock(start: datetime | None) -> Sequence[str]:
+    if start is None:
+        return ("-rtc", "base=utc")
+    return ("-rtc", f"base={start:%Y-%m-%dT%H:%M:%S}")
+
+
+def _boot(config: MachineConfig) -> Iterable[str]:
+    if config.kernel is None:
+        yield from ("-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={FIRMWARE_CODE}")
+        yield from ("-drive", f"if=pflash,unit=1,format=qcow2,file={_quoted(config.variables)}")
+        return
+    yield from ("-kernel", str(config.kernel.kernel), "-append", config.kernel.command_line)
+    if config.kernel.initrd is not None:
+        yield from ("-initrd", str(config.kernel.initrd))
+
+
+def _disks(config: MachineConfig) -> Iterable[str]:
+    if config.image is not None:
+        boot = ",bootindex=0" if config.kernel is None else ""  # -kernel claims that place itself
+        yield from _disk("system", "qcow2", config.disk, read_only=False, boot=boot)
+    for number, disk in enumerate(config.disks, start=1):
+        kind = "qcow2" if disk.path.suffix == ".qcow2" else "raw"
+        yield from _disk(f"disk{number}", kind, disk.path, read_only=disk.read_only)
+
+
+def _disk(name: str, kind: str, path: Path, *, read_only: bool, boot: str = "") -> Sequence[str]:
+    options = f"if=none,id={name},format={kind},discard=unmap"
+    if read_only:
+        options += ",readonly=on"
+    return (
+        *("-drive", f"{options},file={_quoted(path)}"),
+        *("-device", f"virtio-blk-pci,drive={name},serial={name}{boot}"),
+    )
+
+
+def _networks(config: MachineConfig) -> Iterable[str]:
+    if not config.networks:
+        yield from ("-nic", "none")
+    for number, network in enumerate(config.networks):
+        mac = mac_address(config.uuid, number)
+        match network:
+            case UserNetwork(forwards):
+                rules = (f",hostfwd=tcp:127.0.0.1:{one.host}-:{one.guest}" for one in forwards)
+                yield from ("-netdev", f"user,id=net{number}{''.join(rules)}")
+            case SharedLink(port):
+                yield from (
+                    "-netdev",
+                    f"socket,id=net{number},mcast=230.0.0.1:{port},localaddr=127.0.0.1",
+                )
+        # No option ROM: nothing boots from the network, and its probing costs seconds.
+        yield from ("-device", f"virtio-net-pci,netdev=net{number},mac={mac},romfile=")
+
+
+def _smbios(config: MachineConfig) -> Iterable[str]:
+    yield from ("-smbios", f"type=1,uuid={config.uuid}")
+    for name in config.credentials:
+        yield from ("-smbios", f"type=11,path={_quoted(config.credential(name))}")
