@@ -1,0 +1,1 @@
+"""Image definitions: what is in an image, read from YAML, checked and merged."""

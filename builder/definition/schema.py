@@ -1,0 +1,275 @@
+# ruff: noqa: D102 (what overrides a method of Kind is documented there)
+"""The kinds of value a definition holds: one table for checking, editors and the reference page.
+
+A section is a frozen dataclass whose fields are declared with `key(...)`; everything else (what is
+accepted, the JSON Schema, the documentation, how a definition is shown) follows from that.
+"""
+
+import dataclasses
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+from builder.definition.source import (
+    Mapping,
+    Node,
+    Place,
+    Problem,
+    Scalar,
+    ScalarKind,
+    Sequence,
+    shown,
+)
+
+_KIND = "kind"
+_HELP = "help"
+_REQUIRED = "required"
+
+
+class Wrong(Exception):  # noqa: N818 (never leaves this package: `Reading.fail` made it a Problem)
+    """A value could not be read; the problem is noted already."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """One pass over a document: collects problems, so that all are reported at once."""
+
+    partial: bool  # a parent or a child may hold the keys that are missing here
+    problems: list[Problem] = field(default_factory=list)
+
+    def note(self, place: Place, message: str) -> None:
+        """Record a problem and go on."""
+        self.problems.append(Problem(place, message))
+
+    def fail(self, place: Place, message: str) -> Wrong:
+        """Record a problem; raise what this returns to skip the value."""
+        self.note(place, message)
+        return Wrong()
+
+
+class Kind(ABC):
+    """A kind of value."""
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """What it is, for people: "a size such as 512MiB"."""
+
+    @abstractmethod
+    def read(self, node: Node, reading: Reading) -> Any:  # noqa: ANN401 (the field's own type)
+        """The value of `node`; raises Wrong when it is noted as a problem."""
+
+    @abstractmethod
+    def json_schema(self) -> dict[str, object]:
+        """JSON Schema (draft 2020-12) of what is accepted."""
+
+    def write(self, value: Any) -> object:  # noqa: ANN401
+        """The value as YAML or JSON would hold it; `read` of it gives `value` again."""
+        return value
+
+    def text(self, node: Node, reading: Reading) -> str:
+        """The text of a scalar; numbers are taken as they are written."""
+        if not isinstance(node, Scalar):
+            found = "a list" if isinstance(node, Sequence) else "a mapping"
+            raise reading.fail(node.place, f"found {found}; expected {self.label}")
+        if node.kind is ScalarKind.NULL:
+            raise reading.fail(node.place, f"no value; expected {self.label}")
+        if node.kind is ScalarKind.BOOLEAN:
+            raise reading.fail(node.place, f"found the boolean {node.text}; expected {self.label}")
+        return node.text
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf(Kind):
+    """A list, a tuple in the model; items with the same `identity` replace earlier ones."""
+
+    item: Kind
+    identity: str | None = None
+
+    @property
+    def label(self) -> str:
+        return "a list"
+
+    def read(self, node: Node, reading: Reading) -> tuple[Any, ...]:
+        if not isinstance(node, Sequence):
+            found = node.kind.value if isinstance(node, Scalar) else "a mapping"
+            raise reading.fail(node.place, f"found {found}; expected a list: {self.item.label}")
+        values: dict[object, Any] = {}
+        # An item is whole: nothing of it can come from a parent or a child.
+        whole = Reading(partial=False, problems=reading.problems)
+        for item in node.items:
+            try:
+                value = self.item.read(item, whole)
+            except Wrong:
+                continue
+            same = str(getattr(value, self.identity) if self.identity else value)
+            if same in values and reading.partial:
+                reading.note(item.place, f"{shown(same)} stands twice in this list")
+            values[same] = value
+        return tuple(values.values())
+
+    def json_schema(self) -> dict[str, object]:
+        return {"type": "array", "items": self.item.json_schema()}
+
+    def write(self, value: tuple[Any, ...]) -> object:
+        return [self.item.write(item) for item in value]
+
+
+@dataclass(frozen=True, slots=True)
+class MapOf(Kind):
+    """A mapping with free keys that match a pattern."""
+
+    pattern: str
+    value: Kind
+
+    @property
+    def label(self) -> str:
+        return "a mapping"
+
+    def read(self, node: Node, reading: Reading) -> dict[str, Any]:
+        values = {}
+        for entry in entries(node, self.label, reading):
+            if not re.fullmatch(self.pattern, entry.key.text):
+                message = f"{shown(entry.key.text)} is no key here; keys match {self.pattern}"
+                reading.note(entry.key.place, message)
+                continue
+            try:
+                values[entry.key.text] = self.value.read(entry.value, reading)
+            except Wrong:
+                continue
+        return values
+
+    def json_schema(self) -> dict[str, object]:
+        return {
+            "type": "object",
+            "propertyNames": {"pattern": f"^(?:{self.pattern})$"},
+            "additionalProperties": self.value.json_schema(),
+        }
+
+    def write(self, value: dict[str, Any]) -> object:
+        return {name: self.value.write(item) for name, item in value.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Section(Kind):
+    """A mapping with known keys: the fields of a dataclass; `check` looks at them together."""
+
+    model: type[Any]
+    check: Callable[[Any], str | None] = lambda _: None
+
+    @property
+    def label(self) -> str:
+        return "a mapping"
+
+    def read(self, node: Node, reading: Reading) -> Any:  # noqa: ANN401
+        before = len(reading.problems)
+        known = keys(self.model)
+        values = {}
+        for entry in entries(node, self.label, reading):
+            name = entry.key.text
+            if name not in known:
+                message = f"unknown key {shown(name)}{nearest(name, list(known))}"
+                reading.note(entry.key.place, message)
+                continue
+            if known[name].optional and is_null(entry.value):
+                continue
+            try:
+                values[name] = known[name].kind.read(entry.value, reading)
+            except Wrong:
+                continue
+        if len(reading.problems) > before:
+            raise Wrong
+        missing = [name for name, known_key in known.items() if known_key.required]
+        missing = [name for name in missing if name not in values]
+        if missing and not reading.partial:
+            raise reading.fail(node.place, f"missing: {', '.join(missing)}")
+        value = self.model(**dict.fromkeys(missing), **values)
+        if not reading.partial and (wrong := self.check(value)):
+            raise reading.fail(node.place, wrong)
+        return value
+
+    def json_schema(self) -> dict[str, object]:
+        known = keys(self.model)
+        schema: dict[str, object] = {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                name: known_key.kind.json_schema() | {"description": known_key.help}
+                for name, known_key in known.items()
+            },
+        }
+        return schema
+
+    def write(self, value: object) -> object:
+        return {
+            name: known_key.kind.write(found)
+            for name, known_key in keys(self.model).items()
+            if (found := getattr(value, name)) is not None
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of a section."""
+
+    kind: Kind
+    help: str
+    required: bool
+    default: object  # None for a required key
+
+    @property
+    def optional(self) -> bool:
+        """Whether nothing is a value too; a child takes its parent's value away with it."""
+        return self.default is None and not self.required
+
+
+def key(
+    kind: Kind,
+    help: str,  # noqa: A002 (argparse's word for the same thing)
+    *,
+    default: object = MISSING,
+) -> Any:  # noqa: ANN401 (dataclasses.field is declared like this)
+    """Declare a field of a section; without a default the key is required."""
+    metadata = {_KIND: kind, _HELP: help, _REQUIRED: default is MISSING}
+    if default is MISSING:
+        return field(metadata=metadata)
+    if isinstance(default, dict):
+        return field(default_factory=dict, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def keys(model: type[Any]) -> dict[str, Key]:
+    """The keys of a section, in the order of the dataclass."""
+    found = {}
+    for item in dataclasses.fields(model):
+        required = item.metadata[_REQUIRED]
+        default: object = None if required else item.default
+        found[item.name] = Key(
+            kind=item.metadata[_KIND],
+            help=item.metadata[_HELP],
+            required=required,
+            default={} if default is MISSING else default,
+        )
+    return found
+
+
+def entries(node: Node, label: str, reading: Reading) -> tuple[Any, ...]:
+    """The entries of a mapping; raises Wrong when `node` is none."""
+    if isinstance(node, Mapping):
+        return node.entries
+    found = node.kind.value if isinstance(node, Scalar) else "a list"
+    raise reading.fail(node.place, f"found {found}; expected {label}")
+
+
+def is_null(node: Node) -> bool:
+    """Whether a node is YAML's null: `key:` with nothing after it, or `~`."""
+    return isinstance(node, Scalar) and node.kind is ScalarKind.NULL
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """A hint for a typo: "; did you mean 'packages'?", or nothing."""
+    matches = get_close_matches(word[:64], known, n=1)
+    return f"; did you mean '{matches[0]}'?" if matches else ""

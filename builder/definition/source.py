@@ -1,0 +1,289 @@
+"""YAML text to a tree of nodes that know their line and column.
+
+Scalars follow YAML 1.2's core schema (section 10.3.2), not PyYAML's 1.1: `off`, `no` and `0644`
+are texts, so `strategy: off` means what it says. The tree is built from parser events, so
+nesting and aliases are bounded before anything is expanded.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from updater.errors import InputError
+
+BYTES_LIMIT = 256 << 10  # of one file
+DEPTH_LIMIT = 32  # nested collections
+NODE_LIMIT = 20_000  # nodes of one file, each alias counted with all it stands for
+PROBLEM_LIMIT = 50  # problems shown at once
+
+_NULL = re.compile(r"~|null|Null|NULL|")
+_BOOLEAN = re.compile(r"true|True|TRUE|false|False|FALSE")
+_INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]{1,40}|[0-9]{1,40}(\.[0-9]{0,40})?)([eE][-+]?[0-9]{1,2})?")
+
+_FORBIDDEN = re.compile("[\0\ud800-\udfff]")  # no path and no UTF-8 file can hold these
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something stands; line and column count from 1."""
+
+    file: Path
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong, and where."""
+
+    place: Place
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}"
+
+
+class DefinitionError(InputError):
+    """A definition is wrong; holds every problem found, a line each."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        lines = [str(problem) for problem in self.problems[:PROBLEM_LIMIT]]
+        if len(self.problems) > PROBLEM_LIMIT:
+            lines.append(f"... and {len(self.problems) - PROBLEM_LIMIT} more")
+        super().__init__("\n".join(lines))
+
+
+class ScalarKind(Enum):
+    """What a scalar is, named as a message names it."""
+
+    TEXT = "text"
+    INTEGER = "a whole number"
+    FLOAT = "a number"
+    BOOLEAN = "true or false"
+    NULL = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A single value; `text` is as written, so 1.10 stays "1.10"."""
+
+    place: Place
+    kind: ScalarKind
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """A list."""
+
+    place: Place
+    items: tuple["Node", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One key of a mapping and its value."""
+
+    key: Scalar
+    value: "Node"
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """A mapping; no key stands twice."""
+
+    place: Place
+    entries: tuple[Entry, ...]
+
+
+Node = Scalar | Sequence | Mapping
+
+
+def parse(text: str, file: Path) -> Node:
+    """The one YAML document in `text`; `file` is named in places.
+
+    Raises:
+        DefinitionError: no YAML, more than one document, or beyond a limit of this module.
+    """
+    start = Place(file, 1, 1)
+    try:
+        return _Composer(text, file).document()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Place(file, mark.line + 1, mark.column + 1) if mark else start
+        words = " ".join(filter(None, (error.context, error.problem)))
+        raise DefinitionError([Problem(place, f"not YAML: {words}")]) from None
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position].split("\n")
+        place = Place(file, len(before), len(before[-1]) + 1)
+        message = f"not YAML: the character U+{ord(text[error.position]):04X} is not allowed"
+        raise DefinitionError([Problem(place, message)]) from None
+    except yaml.YAMLError as error:
+        raise DefinitionError([Problem(start, f"not YAML: {error}")]) from None
+    except (ValueError, OverflowError):
+        # PyYAML lets one escape for "\UFFFFFFFF" and for %YAML directives of many digits.
+        message = "not YAML: an escape or a directive names a number out of range"
+        raise DefinitionError([Problem(start, message)]) from None
+
+
+def read(file: Path) -> Node:
+    """The YAML document in `file`, UTF-8, at most `BYTES_LIMIT` long.
+
+    Raises:
+        DefinitionError: as for `parse`, or the file is too long or not UTF-8.
+        InputError: the file is missing or cannot be read.
+    """
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(BYTES_LIMIT + 1)
+    except FileNotFoundError:
+        raise InputError(f"{file}: no such definition") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{file}: cannot read the definition: {reason}") from None
+    if len(data) > BYTES_LIMIT:
+        message = f"longer than the {BYTES_LIMIT} bytes a definition may have"
+        raise DefinitionError([Problem(Place(file, 1, 1), message)])
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].split(b"\n")
+        place = Place(file, len(before), len(before[-1]) + 1)
+        raise DefinitionError([Problem(place, "not UTF-8")]) from None
+    return parse(text, file)
+
+
+def scalar_kind(text: str) -> ScalarKind:
+    """What an unquoted scalar is by YAML 1.2's core schema."""
+    for kind, pattern in (
+        (ScalarKind.NULL, _NULL),
+        (ScalarKind.BOOLEAN, _BOOLEAN),
+        (ScalarKind.INTEGER, _INTEGER),
+        (ScalarKind.FLOAT, _FLOAT),
+    ):
+        if pattern.fullmatch(text):
+            # A leading zero is a file mode or a serial number, never a decimal.
+            zero = kind is ScalarKind.INTEGER and len(text) > 1 and text.lstrip("+-")[0] == "0"
+            return ScalarKind.TEXT if zero else kind
+    return ScalarKind.TEXT
+
+
+def shown(text: str) -> str:
+    """A value as a message quotes it: one line, printable, not endless."""
+    short = text if len(text) <= 60 else text[:57] + "..."
+    return "'" + "".join(char if char.isprintable() else "?" for char in short) + "'"
+
+
+def height(node: Node) -> int:
+    """How many collections deep a node goes; a scalar goes 0 deep."""
+    if isinstance(node, Scalar):
+        return 0
+    if isinstance(node, Sequence):
+        return 1 + max(map(height, node.items), default=0)
+    return 1 + max((height(entry.value) for entry in node.entries), default=0)
+
+
+class _Composer:
+    """Builds nodes from events; the only state is the anchors seen and the nodes counted."""
+
+    def __init__(self, text: str, file: Path) -> None:
+        # PyYAML's stubs do not type the parser, nor what each kind of event carries.
+        self._loader: Any = yaml.SafeLoader(text)
+        self._file = file
+        self._anchors: dict[str, tuple[Node, int]] = {}
+        self._count = 0
+
+    def document(self) -> Node:
+        self._next()  # the start of the stream
+        if isinstance(self._next(), yaml.StreamEndEvent):
+            raise DefinitionError([Problem(Place(self._file, 1, 1), "the file is empty")])
+        node = self._node(self._next(), 0)
+        self._next()  # the end of the document
+        after = self._next()
+        if not isinstance(after, yaml.StreamEndEvent):
+            raise self._error(after, "a second YAML document; a file holds one")
+        return node
+
+    def _next(self) -> Any:  # noqa: ANN401 (see above)
+        return self._loader.get_event()
+
+    def _place(self, event: Any) -> Place:  # noqa: ANN401
+        return Place(self._file, event.start_mark.line + 1, event.start_mark.column + 1)
+
+    def _error(self, event: Any, message: str) -> DefinitionError:  # noqa: ANN401
+        return DefinitionError([Problem(self._place(event), message)])
+
+    def _spend(self, event: Any, nodes: int) -> None:  # noqa: ANN401
+        self._count += nodes
+        if self._count > NODE_LIMIT:
+            raise self._error(event, f"more than {NODE_LIMIT} values, aliases included")
+
+    def _check_depth(self, event: Any, depth: int) -> None:  # noqa: ANN401
+        if depth > DEPTH_LIMIT:
+            raise self._error(event, f"nested deeper than {DEPTH_LIMIT} levels")
+
+    def _node(self, event: Any, depth: int) -> Node:  # noqa: ANN401
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(event, depth)
+        if event.tag is not None:
+            raise self._error(event, f"the tag {shown(event.tag)}; definitions use no tags")
+        self._check_depth(event, depth)
+        before = self._count
+        self._spend(event, 1)
+        node: Node
+        if isinstance(event, yaml.ScalarEvent):
+            if bad := _FORBIDDEN.search(event.value):
+                code = f"U+{ord(bad.group()):04X}"
+                raise self._error(event, f"the character {code} is not allowed")
+            kind = ScalarKind.TEXT if event.style else scalar_kind(event.value)
+            node = Scalar(self._place(event), kind, event.value)
+        elif isinstance(event, yaml.SequenceStartEvent):
+            node = self._sequence(event, depth)
+        else:
+            node = self._mapping(event, depth)
+        if event.anchor is not None:
+            # Known only once complete, so an alias inside its own anchor finds nothing.
+            self._anchors[event.anchor] = (node, self._count - before)
+        return node
+
+    def _alias(self, event: Any, depth: int) -> Node:  # noqa: ANN401
+        name = event.anchor
+        if name not in self._anchors:
+            raise self._error(event, f"the alias {shown('*' + name)} has no anchor before it")
+        node, size = self._anchors[name]
+        self._spend(event, size)
+        self._check_depth(event, depth + height(node))
+        return node
+
+    def _sequence(self, start: Any, depth: int) -> Sequence:  # noqa: ANN401
+        items = []
+        while not isinstance(event := self._next(), yaml.SequenceEndEvent):
+            items.append(self._node(event, depth + 1))
+        return Sequence(self._place(start), tuple(items))
+
+    def _mapping(self, start: Any, depth: int) -> Mapping:  # noqa: ANN401
+        entries: dict[str, Entry] = {}
+        while not isinstance(event := self._next(), yaml.MappingEndEvent):
+            key = self._node(event, depth + 1)
+            place = self._place(event)
+            if not isinstance(key, Scalar):
+                raise self._error(event, "a list or a mapping as a key; expected text")
+            if key.text == "<<" and key.kind is ScalarKind.TEXT:
+                raise self._error(event, "merge keys are not supported; use extends")
+            if key.text in entries:
+                first = entries[key.text].key.place
+                message = f"the key {shown(key.text)} stands twice, first in line {first.line}"
+                raise self._error(event, message)
+            value = self._node(self._next(), depth + 1)
+            entries[key.text] = Entry(Scalar(place, key.kind, key.text), value)
+        return Mapping(self._place(start), tuple(entries.values()))
