@@ -7,9 +7,13 @@ from enum import StrEnum
 from pathlib import Path
 from uuid import UUID
 
+from updater.errors import InputError
+
 FIRMWARE_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")  # in the tool tree
 FIRMWARE_VARIABLES = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 DEFAULT_UUID = UUID("b3d91a7e-4c52-4f0e-9d3a-6f2d5c8e1a01")
+# OVMF reads other years as the same two digits within these (PcdMinimalValidYear in edk2).
+FIRMWARE_YEARS = range(1998, 2098)
 MIB = 1 << 20
 
 
@@ -89,7 +93,8 @@ class MachineConfig:
         credentials: systemd credentials by name, handed over by SMBIOS (systemd.exec(5)).
         networks: network cards in order; empty for none.
         disks: further disks, in order after the system's.
-        clock: what the hardware clock shows at the start; this machine's time when None.
+        clock: what the hardware clock shows at the start; this machine's time when None. Under
+            UEFI its year is within `FIRMWARE_YEARS`.
         reboots: False makes QEMU end where the guest would reboot.
     """
 
@@ -139,6 +144,9 @@ def arguments(config: MachineConfig, monitor: Path, snapshot: str | None = None)
         config: the machine.
         monitor: where QEMU shall listen for QMP (a path of at most 107 bytes, unix(7)).
         snapshot: start from this one, made by `savevm`, instead of from the reset vector.
+
+    Raises:
+        InputError: the firmware cannot hold the clock's year.
     """
     return [
         *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"),
@@ -150,7 +158,7 @@ def arguments(config: MachineConfig, monitor: Path, snapshot: str | None = None)
         *("-serial", "chardev:console"),
         *("-chardev", f"socket,id=qmp,server=on,wait=off,path={_quoted(monitor)}"),
         *("-mon", "chardev=qmp,mode=control"),
-        *_clock(config.clock),
+        *_clock(config),
         *_boot(config),
         *_disks(config),
         *_networks(config),
@@ -175,9 +183,15 @@ def _quoted(value: object) -> str:
     return str(value).replace(",", ",,")
 
 
-def _clock(start: datetime | None) -> Sequence[str]:
+def _clock(config: MachineConfig) -> Sequence[str]:
+    start = config.clock
     if start is None:
         return ("-rtc", "base=utc")
+    if config.kernel is None and start.year not in FIRMWARE_YEARS:
+        raise InputError(
+            f"a clock in {start.year}: OVMF keeps two digits of the year and would make it one of "
+            f"{FIRMWARE_YEARS.start} to {FIRMWARE_YEARS.stop - 1}; take one of these"
+        )
     return ("-rtc", f"base={start:%Y-%m-%dT%H:%M:%S}")
 
 
