@@ -26,6 +26,7 @@ from builder.trust.tuf_types import (
     MetaFile,
     PublicKey,
     Root,
+    Signed,
     Snapshot,
     T,
     Targets,
@@ -79,7 +80,7 @@ def publish(
     return tuple(write.role for write in writes)
 
 
-def period(signed: Root | Targets | Snapshot | Timestamp, role: str) -> int:
+def period(signed: Signed, role: str) -> int:
     """For how many days `role` is signed each time."""
     days = signed.unrecognized_fields.get(DAYS_FIELD)
     return days if isinstance(days, int) else default_days(role)
@@ -188,9 +189,7 @@ class _Edition:
         self.writes.append(Write(role, version, metadata.to_bytes()))
         return metadata
 
-    def _date(
-        self, payload: Root | Targets | Snapshot | Timestamp, role: str, version: int
-    ) -> None:
+    def _date(self, payload: Signed, role: str, version: int) -> None:
         days = self.signing.days.get(role, period(payload, role))
         payload.version = version
         payload.expires = self.signing.now + timedelta(days=days)
