@@ -25,7 +25,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
-from urllib3.exceptions import TimeoutError as UrllibTimeoutError
+from urllib3.exceptions import TimeoutError as UrllibTimeout
 from urllib3.poolmanager import PoolManager
 from urllib3.response import HTTPResponse
 
@@ -167,13 +167,17 @@ class _Session(requests.Session):
 
 def _reason(error: BaseException) -> str:
     """What the operating system said, if it is in there; requests wraps it many times."""
+    chain: list[BaseException] = []
     inner: BaseException | None = error
     while inner is not None:
-        if isinstance(inner, OSError) and inner.strerror:
-            return inner.strerror
-        if isinstance(inner, TimeoutError | requests.Timeout | UrllibTimeoutError):
-            return "no answer in time"
+        chain.append(inner)
         inner = inner.__cause__ or inner.__context__
+    for link in chain:
+        if isinstance(link, OSError) and link.strerror:
+            return link.strerror
+    # A refused connection is a time-out to urllib3, so this comes second.
+    if any(isinstance(link, TimeoutError | requests.Timeout | UrllibTimeout) for link in chain):
+        return "no answer in time"
     return str(error)[:200]
 
 
