@@ -1,6 +1,7 @@
 """Whole 4 KiB blocks of a partition (or, in tests, of a file), with as little cache as possible."""
 
 import os
+from os import pwrite
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -43,7 +44,7 @@ class BlockFile:
         offset = first * BLOCK_SIZE
         rest = memoryview(data)
         while rest:
-            written = os.pwrite(self._descriptor, rest, offset)
+            written = pwrite(self._descriptor, rest, offset)
             rest = rest[written:]
             offset += written
         self._used(len(data))

@@ -5,6 +5,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from uuid import UUID
 
@@ -39,6 +40,7 @@ def build_tree(image: bytes, salt: bytes) -> tuple[bytes, str]:
     return superblock.ljust(BLOCK, b"\0") + b"".join(levels), digest(levels[0]).hex()
 
 
+@cache
 def noise(number: int) -> bytes:
     """A block that looks random; the same number gives the same block, and 0 gives zeros."""
     if number == 0:
