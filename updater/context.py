@@ -1,0 +1,77 @@
+"""What every step of the updater works with: the host, its state, its status."""
+
+import logging
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from updater import esp, slots, status
+from updater.config import Config
+from updater.errors import BedplateError
+from updater.esp import Esp
+from updater.host import Paths, Running, trusted_now
+from updater.slots import Layout
+from updater.state import State
+from updater.status import Progress, View
+from updater.store import Store
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One host; `config` is None for what needs none, `disk` is found when it is first needed."""
+
+    paths: Paths
+    running: Running
+    config: Config | None = None
+    disk: Path | None = None
+
+    @property
+    def store(self) -> Store:
+        """The state."""
+        return Store(self.paths.state, self.paths.runtime)
+
+    def now(self) -> datetime:
+        """The time by all that is known; see `host.trusted_now`."""
+        return trusted_now(self.running, self.store.load().trusted_time)
+
+    def layout(self) -> Layout:
+        """The disk's slots.
+
+        Raises:
+            SlotError, GptError: the disk is not one of ours.
+            OSError: it cannot be read.
+        """
+        disk = self.disk or slots.find_disk(
+            self.running.root_hash, self.paths.root / "dev", self.paths.root / "sys"
+        )
+        return slots.observe(disk, self.running.root_hash)
+
+    def mounted_esp(self, layout: Layout) -> AbstractContextManager[Esp]:
+        """The ESP, mounted for the time of a block."""
+        return esp.mounted(layout.esp.path, self.paths.esp)
+
+    def slot_name(self) -> str:
+        """Which slot runs: a, b, or unknown."""
+        try:
+            layout = self.layout()
+        except (BedplateError, OSError) as error:
+            _LOG.warning("the running slot is unknown: %s", error)
+            return "unknown"
+        return "a" if layout.active.root.number < layout.inactive.root.number else "b"
+
+    def view(
+        self, state: State, slot: str, decision: str = "", progress: Progress | None = None
+    ) -> View:
+        """What a status is made of."""
+        health = status.read_health(self.paths.health)
+        return View(self.running, slot, self.config, state, health, decision, progress)
+
+    def publish(self, view: View) -> None:
+        """Write status and metrics; a full /run must not stop an update."""
+        try:
+            status.publish(view, self.paths.status, self.paths.metrics, self.paths.notable)
+        except OSError as error:
+            _LOG.warning("cannot write the status: %s", error)

@@ -1,0 +1,88 @@
+"""The one module on the host that runs external programs: mount, umount, systemctl."""
+
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from updater.errors import BedplateError
+
+_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+_KEPT_LINES = 10
+_TIME_OUT = 60.0
+
+
+class ProgramError(BedplateError):
+    """A program failed; the message holds its command line and its last output."""
+
+
+def run(argv: Sequence[str], *, time_out: float = _TIME_OUT) -> str:
+    """Run a program with a minimal environment and closed stdin, and return its stdout.
+
+    Args:
+        argv: the program and its arguments.
+        time_out: seconds until it is killed.
+
+    Raises:
+        ProgramError: it could not start, took too long, or ended with a non-zero status.
+    """
+    command = shlex.join(argv)
+    try:
+        done = subprocess.run(
+            argv,
+            env=_ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=time_out,
+            check=False,
+        )
+    except OSError as error:
+        raise ProgramError(f"cannot run `{command}`: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise ProgramError(
+            f"`{command}` took longer than {time_out:.0f} s and was ended"
+        ) from error
+    if done.returncode:
+        output = (done.stdout + done.stderr).decode(errors="replace").splitlines()
+        last = " | ".join(line.strip() for line in output[-_KEPT_LINES:]) or "no output"
+        raise ProgramError(f"`{command}` ended with {done.returncode}: {last}")
+    return done.stdout.decode(errors="replace")
+
+
+def mount_vfat(device: Path, folder: Path) -> None:
+    """Mount an ESP so that only root may look into it (mount(8), vfat options).
+
+    `errors=remount-ro` keeps a damaged file system from being damaged further.
+    """
+    options = "rw,nosuid,nodev,noexec,umask=0077,errors=remount-ro"
+    run(("mount", "-t", "vfat", "-o", options, str(device), str(folder)))
+
+
+def unmount(folder: Path) -> None:
+    """Unmount `folder`; everything written to it is on the disk afterwards."""
+    run(("umount", str(folder)))
+
+
+def reboot() -> None:
+    """Ask the service manager to reboot; it returns at once, the shutdown follows."""
+    run(("systemctl", "--no-block", "reboot"))
+
+
+def start_unit(unit: str) -> None:
+    """Queue a start job for `unit` without waiting for it."""
+    run(("systemctl", "--no-block", "start", unit))
+
+
+def unit_states(units: Sequence[str]) -> Mapping[str, str]:
+    """The `ActiveState` of each unit: active, activating, failed, inactive, ... (systemctl(1)).
+
+    Raises:
+        ProgramError: the service manager cannot be asked.
+    """
+    if not units:
+        return {}
+    # Units are asked one by one: `show` answers under a unit's own name, not the alias asked for.
+    return {
+        unit: run(("systemctl", "show", "--property=ActiveState", "--value", unit)).strip()
+        for unit in units
+    }
