@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from builder.trust.errors import KeyStoreError
-from builder.trust.keys import prepare_folder
+from builder.trust.keys import check_passphrase, prepare_folder
 from builder.trust.newfile import write_new
 from builder.trust.passphrase import check_strength
 from builder.trust.pkcs8 import ScryptCost, encrypt
@@ -47,7 +47,7 @@ def generate_pair(
 
     Raises:
         KeyStoreError: one of the two files exists.
-        PassphraseError: the passphrase is too short.
+        PassphraseError: the passphrase is too short, or not that of the keys already there.
     """
     check_strength(passphrase)
     private_path, certificate_path = pair_files(folder, kind)
@@ -55,6 +55,7 @@ def generate_pair(
         if path.exists():
             raise KeyStoreError(f"{path}: exists already; keys are never overwritten")
     prepare_folder(folder)
+    check_passphrase(folder, passphrase)
     private = rsa.generate_private_key(public_exponent=65537, key_size=kind.bits)
     certificate = _self_signed(kind, private)
     # The certificate goes last: where it is, the pair is whole.

@@ -5,7 +5,6 @@ private part lives elsewhere (a PKCS#11 token, a cloud's key service) has only t
 the securesystemslib URI to reach it.
 """
 
-import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -26,7 +25,6 @@ from builder.trust.pkcs8 import ScryptCost, encrypt
 from builder.trust.publickey import PublicPart
 from builder.trust.tuf_types import Signer
 
-_LOG = logging.getLogger(__name__)
 _FILE_SCHEME = "file:"
 _OTHERS = 0o077
 
@@ -155,7 +153,7 @@ def generate(
 
     Raises:
         KeyStoreError: one of the names is taken; nothing was made.
-        PassphraseError: the passphrase is too short.
+        PassphraseError: the passphrase is too short, or not that of the keys already there.
     """
     check_strength(passphrase)
     for name in names:
@@ -163,6 +161,7 @@ def generate(
         if taken := [path for path in key_files(folder, name) if path.exists()]:
             raise KeyStoreError(f"{taken[0]}: exists already; keys are never overwritten")
     prepare_folder(folder)
+    check_passphrase(folder, passphrase)
     parts = []
     for name in names:
         private = Ed25519PrivateKey.generate()
@@ -171,6 +170,15 @@ def generate(
         write_new(folder / f"{name}{publickey.SUFFIX}", publickey.encode(part), 0o644)
         parts.append(part)
     return parts
+
+
+def check_passphrase(folder: Path, passphrase: str) -> None:
+    """Refuse a passphrase that does not open the keys that are in `folder` already.
+
+    A store has one passphrase; that is what lets a person be asked for it once.
+    """
+    for path in sorted(folder.glob("*.pem"))[:1]:
+        load_private_key(path, passphrase)
 
 
 def refer(folder: Path, part: PublicPart) -> None:

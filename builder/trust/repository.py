@@ -98,7 +98,7 @@ class Repository:
             for role in delegated:
                 draft.delegate(role, *chosen[role])
             signed = publish(self.storage, None, draft, signing)
-        return Outcome(signed, f"{self.storage.folder}: made a repository")
+        return Outcome(signed, f"made a repository; the root for images is {self.root_path()}")
 
     def add(self, build: Path, signing: Signing) -> Outcome:
         """Copy a build's artefacts into the repository and sign its manifest.

@@ -47,6 +47,9 @@ class PublicKey(Protocol):
     keyval: dict[str, Any]
     unrecognized_fields: dict[str, Any]
 
+    def verify_signature(self, signature: object, data: bytes) -> None:
+        """Raise where `signature` is not this key's over `data`."""
+
 
 class Signer(Protocol):
     """`securesystemslib.signer.Signer`: whatever can sign, be it a file, a token or a service."""

@@ -23,6 +23,7 @@ from builder.vm.wait import Deadline, VmError, WaitError, wait_until
 _log = logging.getLogger(__name__)
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_LINE_END = re.compile(r"\r+\n?")  # a terminal adds one \r to those that programs write
 _FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+(\d+)")
 _SHOWN_LINES = 40
 _END_SECONDS = 30.0
@@ -236,8 +237,8 @@ class Machine:
                 raw = stream.read()
         except FileNotFoundError:
             return ""
-        text = raw.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
-        return _ESCAPE.sub("", text)
+        text = _ESCAPE.sub("", raw.decode(errors="replace"))
+        return _LINE_END.sub("\n", text)
 
     def last_lines(self, count: int = _SHOWN_LINES) -> str:
         """The end of the console."""

@@ -1,0 +1,109 @@
+"""`bedplate build`: a definition to a release, or twice to prove that it is reproducible."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from builder import pipeline, verify
+from builder.definition.cli import parse_overrides
+from builder.definition.load import load
+from builder.definition.model import Definition
+from builder.inventory.lock import parse_lock
+from builder.report import Reporter, emit_json, format_size
+from builder.steps.root import Trust
+from updater.errors import InputError
+
+if TYPE_CHECKING:
+    # argparse keeps this name to itself, but has no other for it.
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
+
+
+def add_commands(subparsers: "Subparsers") -> None:
+    """Add `build` to a parser; it sets `func`, called with the arguments."""
+    build = subparsers.add_parser(
+        "build",
+        help="build a release from a definition",
+        description="Builds a release into OUTPUT/<name>_<version>. --verify builds it twice, in "
+        "different folders and at different times, and compares every byte.",
+    )
+    build.add_argument(
+        "definition", type=Path, nargs="?", default=Path("images/base.yaml"), metavar="DEFINITION"
+    )
+    build.add_argument("--output", type=Path, default=Path("build"), help="default: build")
+    build.add_argument("--cache", type=Path, default=Path(".cache"), help="default: .cache")
+    build.add_argument(
+        "--repository",
+        type=Path,
+        default=Path("repository"),
+        help="the TUF repository whose root hosts shall trust (default: repository)",
+    )
+    build.add_argument(
+        "--keys", type=Path, default=Path("keys"), help="the folder of keys (default: keys)"
+    )
+    build.add_argument("--version", help="in place of the definition's")
+    build.add_argument("--mirror", help="a Debian mirror, in place of the definition's")
+    build.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a key"
+    )
+    build.add_argument("--lock", type=Path, help="build from the packages of this lock")
+    build.add_argument(
+        "--fresh", action="store_true", help="ask the mirror for new packages, not the cache"
+    )
+    build.add_argument("--verify", action="store_true", help="build twice and compare")
+    build.add_argument("--json", action="store_true", help="the result as JSON on stdout")
+    build.set_defaults(func=_build)
+
+
+def read_trust(repository: Path, keys: Path) -> Trust:
+    """What images of this repository trust.
+
+    Raises:
+        InputError: there is no repository or no certificate: an image without them could never
+            be updated, so none is built.
+    """
+    roots = sorted(
+        (repository / "metadata").glob("*.root.json"), key=lambda path: int(path.name.split(".")[0])
+    )
+    certificate = keys / "extensions.crt"
+    if not roots:
+        raise InputError(f"{repository}: holds no TUF root; run `bedplate release init` first")
+    if not certificate.is_file():
+        raise InputError(f"{certificate}: not found; run `bedplate keygen` first")
+    return Trust(roots[-1].read_bytes(), certificate.read_bytes())
+
+
+def _build(args: argparse.Namespace) -> int:
+    definition = _definition(args)
+    options = pipeline.Options(
+        output=args.output.absolute(),
+        cache=args.cache.absolute(),
+        trust=read_trust(args.repository, args.keys),
+        locked=_locked(args.lock) if args.lock else None,
+        fresh=args.fresh,
+    )
+    reporter = Reporter()
+    if args.verify:
+        built = verify.build_twice(definition, options, reporter)
+    else:
+        built = pipeline.build(definition, options, reporter)
+    reporter.summary(f"{built.folder}: {format_size(built.wire_size)} on the wire")
+    if args.json:
+        emit_json({"schema": 1, "verified": bool(args.verify), **pipeline.to_plain(built)})
+    return 0
+
+
+def _definition(args: argparse.Namespace) -> Definition:
+    overrides = parse_overrides(args.set)
+    for key in ("version", "mirror"):
+        if value := getattr(args, key):
+            overrides[key] = value
+    return load(args.definition, overrides=overrides)
+
+
+def _locked(path: Path) -> pipeline.Locked:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
+    lock = parse_lock(data, str(path))
+    return pipeline.Locked(lock, lock.epoch)

@@ -1,0 +1,51 @@
+"""The workstation's program: every command, and the one place where errors are caught."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+
+from builder import build_cli
+from builder.definition import cli as definition_cli
+from builder.trust import cli as trust_cli
+from builder.vm import cli as vm_cli
+from updater.errors import BedplateError
+
+_INTERRUPTED = 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of every command; each sets `func`, which takes the arguments."""
+    top = argparse.ArgumentParser(
+        prog="bedplate",
+        description="Builds, releases and boots images of a host OS without a login.",
+    )
+    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    for area in (build_cli, definition_cli, trust_cli, vm_cli):
+        area.add_commands(commands)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command: 0 ok, 1 failed, 2 usage or invalid input."""
+    args = parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    try:
+        code: int = args.func(args)
+    except BedplateError as error:
+        return _failed(str(error), error.exit_code)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _failed(f"{where}{error.strerror or error}", 1)
+    except KeyboardInterrupt:
+        return _failed("interrupted; what was half-done is gone", _INTERRUPTED)
+    return code
+
+
+def _failed(message: str, code: int) -> int:
+    sys.stderr.write(f"bedplate: {message}\n")
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

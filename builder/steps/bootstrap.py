@@ -1,0 +1,106 @@
+"""Debian packages to a tree, by mmdebstrap(1): for the tool tree, the root and extensions."""
+
+import hashlib
+import json
+import os
+import shlex
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from builder.run import run
+
+
+class Variant(StrEnum):
+    """How much of Debian comes without being named (mmdebstrap(1), VARIANTS)."""
+
+    APT = "apt"
+    ESSENTIAL = "essential"
+    EXTRACT = "extract"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which packages, from where.
+
+    Attributes:
+        suite: Debian's release, such as "trixie".
+        packages: names, or name=version.
+        mirror: a mirror's URL or a sources.list line; None is mmdebstrap's own default.
+    """
+
+    suite: str
+    variant: Variant
+    packages: tuple[str, ...]
+    mirror: str | None = None
+
+    def key(self) -> str:
+        """A name for what this selection gives, for caches."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def bootstrap(
+    selection: Selection,
+    target: Path,
+    *,
+    archives: Path,
+    epoch: int,
+    on_line: Callable[[str], None],
+) -> None:
+    """Write the selection's file system as a tar file to `target`, complete or not at all.
+
+    Args:
+        archives: a folder of .deb files, read before the network is asked and added to.
+        epoch: SOURCE_DATE_EPOCH, no file is younger.
+        on_line: called with each line of mmdebstrap's log.
+
+    Raises:
+        CommandError: a package is missing, the mirror cannot be reached, the disk is full.
+    """
+    archives.mkdir(parents=True, exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".bootstrap-") as folder:
+        unfinished = Path(folder) / "tree.tar"
+        inside, outside = "/var/cache/apt/archives", shlex.quote(str(archives))
+        run(
+            [
+                "mmdebstrap",
+                "--mode=root" if os.geteuid() == 0 else "--mode=unshare",
+                f"--variant={selection.variant}",
+                f"--include={','.join(selection.packages)}",
+                "--skip=essential/unlink",
+                f'--setup-hook=mkdir -p "$1{inside}"',
+                f"--setup-hook=sync-in {outside} {inside}",
+                f"--customize-hook=sync-out {inside} {outside}",
+                '--aptopt=Acquire::Retries "3"',
+                selection.suite,
+                str(unfinished),
+                *([selection.mirror] if selection.mirror else []),
+            ],
+            env={"SOURCE_DATE_EPOCH": str(epoch)},
+            on_line=on_line,
+        )
+        unfinished.replace(target)
+    for leftover in ("lock", "partial"):
+        path = archives / leftover
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def unpack(tar: Path, tree: Path, only: tuple[str, ...] = ()) -> None:
+    """Unpack a bootstrapped tar into the new folder `tree`, owned by who runs this.
+
+    Args:
+        only: members such as "./var/lib/dpkg"; everything but /dev by default.
+    """
+    tree.mkdir(parents=True)
+    run(
+        ["tar", "-xf", str(tar), "-C", str(tree), "--exclude=./dev/*", "--no-same-owner"]
+        + ["--no-same-permissions", *only]
+    )

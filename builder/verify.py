@@ -1,0 +1,74 @@
+"""The rebuild comparison: the same packages, another folder, another time, the same bytes."""
+
+import hashlib
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from builder.definition.model import Definition
+from builder.pipeline import Build, Locked, Options, build
+from builder.report import Reporter
+from updater.errors import BedplateError
+
+
+class DifferenceError(BedplateError):
+    """Two builds of one definition differ; the message names each artefact and where it does."""
+
+
+def build_twice(definition: Definition, options: Options, reporter: Reporter) -> Build:
+    """Build, build again from the first one's lock with nothing packed in the cache, compare.
+
+    Raises:
+        DifferenceError: an artefact differs in any byte.
+    """
+    first = build(definition, options, reporter)
+    options.cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=options.cache, prefix="rebuild-") as name:
+        elsewhere = Path(name).resolve() / "a-longer-path" / "out"
+        again = replace(
+            options,
+            output=elsewhere,
+            locked=Locked(first.lock, first.epoch),
+            packed_again=True,
+        )
+        reporter.info("again, from the lock and from scratch")
+        second = build(definition, again, reporter)
+        with reporter.step("comparison") as step:
+            compared = compare(first.folder, second.folder)
+            step.note(f"{compared} artefacts are the same, byte for byte")
+    return first
+
+
+def compare(one: Path, other: Path) -> int:
+    """Compare two folders of artefacts; how many files were the same.
+
+    Raises:
+        DifferenceError: a file is missing on one side, or differs.
+    """
+    names = sorted({path.name for folder in (one, other) for path in folder.iterdir()})
+    wrong = [line for name in names if (line := _difference(one / name, other / name))]
+    if wrong:
+        listing = "\n".join(f"  {line}" for line in wrong)
+        raise DifferenceError(f"{len(wrong)} of {len(names)} artefacts differ:\n{listing}")
+    return len(names)
+
+
+def _difference(one: Path, other: Path) -> str | None:
+    for path in (one, other):
+        if not path.is_file():
+            return f"{path.name}: not in {path.parent}"
+    if _digest(one) == _digest(other):
+        return None
+    with one.open("rb") as left, other.open("rb") as right:
+        offset = 0
+        while True:
+            a, b = left.read(1 << 20), right.read(1 << 20)
+            if a != b:
+                within = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), 0)
+                return f"{one.name}: first at byte {offset + within}"
+            offset += len(a)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
