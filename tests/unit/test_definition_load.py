@@ -43,7 +43,7 @@ def test_a_small_definition_has_defaults(tmp_path: Path) -> None:
 def test_every_problem_of_a_document_is_reported(tmp_path: Path) -> None:
     text = """\
 name: Host
-versoin: 1
+verzion: 1
 packages:
   - systemd
   - Not A Package
@@ -62,7 +62,7 @@ variables:
 """
     assert problems(write(tmp_path, text)) == [
         "host.yaml:1:7: 'Host' is not a name in lower case such as bedplate",
-        "host.yaml:2:1: unknown key 'versoin'; did you mean 'version'?",
+        "host.yaml:2:1: unknown key 'verzion'; did you mean 'version'?",
         "host.yaml:5:5: 'Not A Package' is not a Debian package such as systemd",
         "host.yaml:6:5: 'systemd' stands twice in this list",
         "host.yaml:8:9: the unit 'GB' is not known; did you mean 'GiB'?",
@@ -221,7 +221,7 @@ def test_overrides_come_last(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("verison", "2", "override verison:1:1: unknown key 'verison'; did you mean 'version'?"),
+        ("versionn", "2", "override versionn:1:1: unknown key 'versionn'; did you mean 'version'?"),
         ("disk.rot", "2", "did you mean 'root'?"),
         ("version.x", "2", "unknown key 'x'"),
         ("version", "two", "override version:1:1: 'two' is not a version"),
@@ -281,7 +281,10 @@ trees = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.dictionaries(names, trees, max_size=8) | trees, st.dictionaries(names, st.text()))
 def test_any_tree_is_a_definition_or_an_error(
     tmp_path: Path, tree: object, overrides: dict[str, str]
