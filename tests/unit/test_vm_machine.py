@@ -35,7 +35,7 @@ def test_a_wait_that_has_no_time_still_looks_once() -> None:
 
 def test_the_console_is_read_without_escape_sequences(machine: Machine) -> None:
     machine.config.console.write_bytes(
-        b"\x1b[2J\x1b[=3h[\x1b[0;32m  OK  \x1b[0m] Reached \xe2\x97\x8f\r\n"
+        b"\x1b[2J\x1b[=3h[\x1b[0;32m  OK  \x1b[0m] Reached \xe2\x97\x8f\r\x1b[m\r\n"
         b"\x1b]0;title\x07\x1b[?25lnext\r\n"
     )
     assert machine.console() == "[  OK  ] Reached ●\nnext\n"
