@@ -12,27 +12,39 @@ from updater.verity import ZERO_BLOCK, Tree
 # A key is 40 bits of a digest over 24 bits of a block's number.
 _NUMBER_MASK = (1 << 24) - 1
 _DIGEST_MASK = ((1 << 64) - 1) ^ _NUMBER_MASK
+_PART = 64 * 1024
 
 
 class LeafIndex:
-    """Finds the block of a running slot that has a digest; 8 bytes a block on top of its tree."""
+    """Finds the block of a running slot that has a digest; 8 bytes a block on top of its tree.
+
+    The keys are sorted in parts, since a list of all of them would take five times as much.
+    """
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         prefixes = tree.leaves.cast("Q")[::4]
-        self._keys = array(
-            "Q", sorted((prefix & _DIGEST_MASK) | i for i, prefix in enumerate(prefixes))
-        )
+        self._parts = [
+            array(
+                "Q",
+                sorted(
+                    (prefix & _DIGEST_MASK) | number
+                    for number, prefix in enumerate(prefixes[start : start + _PART], start)
+                ),
+            )
+            for start in range(0, len(prefixes), _PART)
+        ]
 
     def find(self, digest: bytes) -> int | None:
         """The lowest block with this digest, if there is one."""
         prefix = int.from_bytes(digest[:8], sys.byteorder) & _DIGEST_MASK
-        at = bisect_left(self._keys, prefix)
-        while at < len(self._keys) and self._keys[at] & _DIGEST_MASK == prefix:
-            number = self._keys[at] & _NUMBER_MASK
-            if self._tree.leaf(number) == digest:
-                return number
-            at += 1
+        for keys in self._parts:
+            at = bisect_left(keys, prefix)
+            while at < len(keys) and keys[at] & _DIGEST_MASK == prefix:
+                number = keys[at] & _NUMBER_MASK
+                if self._tree.leaf(number) == digest:
+                    return number
+                at += 1
         return None
 
 

@@ -1,5 +1,6 @@
 from array import array
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from storage_samples import BLOCK, build_tree, image_of
@@ -40,7 +41,11 @@ def test_a_running_slot_that_is_unknown_or_salted_otherwise_gives_nothing() -> N
         assert (list(plan.zeros), list(plan.targets)) == ([1], [])
 
 
-def test_a_leaf_is_found_among_those_with_the_same_beginning() -> None:
+@pytest.mark.parametrize("part", [1, 2, 3, 100])
+def test_a_leaf_is_found_among_those_with_the_same_beginning(
+    part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(converge, "_PART", part)
     digests = [bytes(8) + bytes([last]) * 24 for last in range(5)]
     leaves = b"".join(digests)
     plain = tree_of([1, 2, 3])
