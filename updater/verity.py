@@ -110,6 +110,11 @@ class Tree:
         copy, tree, zero_block = self._salted.copy, self.data, ZERO_BLOCK
         zero_digest = self.digest(zero_block)
         offset = self.start + first * DIGEST_SIZE
+        if data == bytes(len(data)):
+            for index in range(first, first + len(data) // BLOCK_SIZE):
+                if self.leaf(index) == zero_digest:
+                    found[index] = 1
+            return
         for index, at in enumerate(range(0, len(data), BLOCK_SIZE), first):
             block = data[at : at + BLOCK_SIZE]
             if block == zero_block:
