@@ -26,7 +26,8 @@ from updater import manifest, wire
 from updater.errors import BedplateError
 from updater.version import Version
 
-_WIRE_LEVEL = 19
+# Of a 161 MiB root, level 9 makes 58 MB in 7 s of CPU, level 19 makes 54 MB in 87 s.
+_WIRE_LEVEL = 9
 _THREADS = 2
 
 
@@ -144,7 +145,7 @@ def _assemble(site: _Site, reporter: Reporter) -> Build:
         kernel_release = _root(site, tree, ramdisk, step)
     os_release = tree / "usr/lib/os-release"
     with reporter.step("initrd") as step:
-        initrd.lay_over(ramdisk, definition, os_release)
+        initrd.lay_over(ramdisk, definition)
         kept = None if site.options.packed_again else site.options.cache / "initrds"
         packed = initrd.pack(ramdisk, site.tools, site.packages.epoch, cache=kept)
         step.note(format_size(packed.stat().st_size))

@@ -55,10 +55,11 @@ def _copy_modules(root: Path, target: Path, tools: Sandbox, patterns: Sequence[s
     tools.run(["depmod", "--basedir", str(target), version])
 
 
-def lay_over(target: Path, definition: Definition, os_release: Path) -> None:
+def lay_over(target: Path, definition: Definition) -> None:
     """Make `target` an initrd to systemd: /init, initrd-release, our files, units wanted."""
     write_files(target, laid_files(definition, definition.initrd.trees, ()))
-    shutil.copyfile(os_release, target / "etc/initrd-release")
+    # No version in it: the initrd of two releases is one if their packages are.
+    (target / "etc/initrd-release").write_text(f'NAME="Bedplate"\nID={definition.name}\n')
     (target / "init").symlink_to("usr/lib/systemd/systemd")
     want_units(target, definition.initrd.wanted)
     default = target / "usr/lib/systemd/system/default.target"
