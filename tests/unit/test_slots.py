@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -76,6 +77,10 @@ def test_a_slot_that_moved_is_not_renamed(disk: Path) -> None:
     disk.write_bytes(disk_image(HASH, kinds=(ROOT, ROOT, ROOT_VERITY, ESP, ROOT_VERITY)))
     with pytest.raises(SlotError, match="partition 4 is not what it was"):
         slots.name(disk, layout.inactive, Version.parse("2"), OTHER)
+    disk.write_bytes(disk_image(HASH))
+    verity = replace(layout.inactive.verity, start=layout.inactive.verity.start + 512)
+    with pytest.raises(SlotError, match="partition 5 is not what it was"):
+        slots.unname(disk, replace(layout.inactive, verity=verity))
 
 
 @pytest.mark.parametrize(
