@@ -252,6 +252,8 @@ def plan_writes(table: Table) -> list[list[Write]]:
 
     The backup comes first, because firmware and kernel look at the primary first; but when just
     one copy is valid, the damaged one comes first, so that a valid one is there at every instant.
+    Linux uses the backup only with `gpt` on its command line (kernel-parameters.txt), unless the
+    firmware repairs the primary before it.
     """
     order = [Copy.BACKUP, Copy.PRIMARY]
     if table.damaged is Copy.PRIMARY:
