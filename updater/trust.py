@@ -63,7 +63,13 @@ class Session:
         Raises:
             TrustError: there is no such channel, or what is there is not what was signed.
         """
-        found = channels.parse(self._target(f"channels/{name}.json", channels.MAXIMUM_LENGTH))
+        data = self._target(f"channels/{name}.json", channels.MAXIMUM_LENGTH)
+        if data is None:
+            raise TrustError(
+                f"the repository offers nothing in channel {name}: there is no such channel, or no "
+                "release was promoted to it"
+            )
+        found = channels.parse(data)
         if found.channel != name:
             raise TrustError(f"channels/{name}.json is signed, but for channel {found.channel}")
         return found
@@ -75,15 +81,18 @@ class Session:
             TrustError: there is no such release, or what is there is not what was signed.
         """
         path = f"releases/{version}/manifest.json"
-        found = manifests.parse(self._target(path, manifests.MAXIMUM_LENGTH))
+        data = self._target(path, manifests.MAXIMUM_LENGTH)
+        if data is None:
+            raise TrustError(f"the repository has no {path}, though a channel promotes it")
+        found = manifests.parse(data)
         if found.version != version:
             raise TrustError(f"{path} is signed, but for version {found.version}")
         return found
 
-    def _target(self, path: str, maximum: int) -> bytes:
+    def _target(self, path: str, maximum: int) -> bytes | None:
         info = self._updater.get_targetinfo(path)
         if info is None:
-            raise TrustError(f"the repository has no {path}")
+            return None
         if info.length > maximum:
             raise TrustError(f"{path} has {info.length} bytes, more than the {maximum} allowed")
         file = self._folder / "target"
