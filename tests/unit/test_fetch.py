@@ -136,6 +136,18 @@ def shifted(by: int) -> Behaviour:
     return behave
 
 
+def other_bounds(start: int, end: int) -> Behaviour:
+    """A server that gives, and says it gives, another range than asked for."""
+
+    def behave(asked: Asked) -> None:
+        asked.start = max(0, asked.start + start)
+        asked.end += end
+        asked.data += b"x" * 10
+        good(asked)
+
+    return behave
+
+
 def no_range_header(asked: Asked) -> None:
     part = asked.data[asked.start : asked.end]
     asked.head(206, Content_Length=len(part))
@@ -179,6 +191,9 @@ PASSING: list[Behaviour] = [
     half_the_range,
     shifted(-1),
     shifted(1),
+    other_bounds(1, 0),
+    other_bounds(-1, 0),
+    other_bounds(0, 1),
     no_range_header,
     fails(500),
     fails(503),
@@ -225,6 +240,8 @@ def test_a_broken_answer_is_taken_up_where_it_stopped(server: Server) -> None:
         (cut_after(0), "broke off"),
         (shifted(1), "asked for bytes 0-299999, got 'bytes 1-300000"),
         (shifted(-1), "got 'bytes -1-"),
+        (other_bounds(1, 0), "got 'bytes 1-299999/"),
+        (other_bounds(0, 1), "got 'bytes 0-300000/"),
         (no_range_header, "got ''"),
         (fails(503), "HTTP status 503"),
         (rubbish, "BadStatusLine"),

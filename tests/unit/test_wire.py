@@ -84,6 +84,11 @@ def test_garbled_frames_are_refused(frame: bytes) -> None:
         wire.decode(frame, 1, root_with(4, 2))
 
 
+def test_a_frame_that_claims_too_much_is_not_even_unpacked() -> None:
+    with pytest.raises(WireError, match="chunk 1: claims 16777216 bytes, expected 8192"):
+        wire.decode(bomb(1, 1 << 24), 1, root_with(4, 2))
+
+
 @given(
     st.lists(st.integers(1, 300), min_size=1, max_size=40).flatmap(
         lambda lengths: st.tuples(
