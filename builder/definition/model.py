@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path, PurePosixPath
 
+import yaml
+
 from builder.definition.kinds import Choice, LocalPath, Mode, Parsed, Plain, Size, Text
 from builder.definition.schema import ListOf, MapOf, Section, key
+from updater import config
 from updater.errors import InputError
 from updater.version import Version
 
@@ -197,6 +200,18 @@ class Release:
     )
 
 
+def _update_problem(update: Mapping[str, object]) -> str | None:
+    """What the host would refuse in its update.yaml, so that no image ships with it."""
+    # An operator's credential may supply these two on the host.
+    supplied = config.Fragment(Path("host"), {"server": "https://localhost", "channel": "stable"})
+    data = yaml.safe_dump(dict(update), allow_unicode=True).encode()
+    try:
+        config.validate(config.merge(supplied, config.parse_fragment(data, Path("update"))))
+    except config.ConfigError as error:
+        return str(error)
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Definition:
     """An image."""
@@ -243,8 +258,8 @@ class Definition:
     budgets: Budgets = key(Section(Budgets), "Sizes that fail the build.", default=Budgets())
     disk: Disk = key(Section(Disk), "Sizes of the partitions.", default=Disk())
     update: Mapping[str, object] = key(
-        MapOf(r"[a-z][a-z0-9_]*", Plain()),
-        "The host's `update.yaml`: server, channel, strategy, interval, ...",
+        MapOf(r"[a-z][a-z0-9_]*", Plain(), _update_problem),
+        f"The host's `update.yaml`: {', '.join(sorted(config.KEYS))}.",
         default={},
     )
     health: Health = key(Section(Health), "What makes a boot good.", default=Health())

@@ -120,10 +120,11 @@ class ListOf(Kind):
 
 @dataclass(frozen=True, slots=True)
 class MapOf(Kind):
-    """A mapping with free keys that match a pattern."""
+    """A mapping with free keys that match a pattern; `check` looks at all of them together."""
 
     pattern: str
     value: Kind
+    check: Callable[[dict[str, Any]], str | None] = lambda _: None
 
     @property
     def label(self) -> str:
@@ -140,6 +141,8 @@ class MapOf(Kind):
                 values[entry.key.text] = self.value.read(entry.value, reading)
             except Wrong:
                 continue
+        if not reading.partial and (wrong := self.check(values)):
+            raise reading.fail(node.place, wrong)
         return values
 
     def json_schema(self) -> dict[str, object]:

@@ -95,7 +95,7 @@ files:
 units:
   wanted:
     multi-user.target: [a.service]
-update: {channel: stable, retries: 3}
+update: {channel: stable, jitter: 3}
 """
     child = """\
 name: host
@@ -122,7 +122,7 @@ update: {strategy: off}
         ("/usr/lib/b", None),
     ]
     assert definition.units.wanted == {"multi-user.target": ("a.service", "b.service")}
-    assert definition.update == {"channel": "stable", "retries": 3, "strategy": "off"}
+    assert definition.update == {"channel": "stable", "jitter": 3, "strategy": "off"}
 
 
 def test_paths_are_relative_to_the_file_that_names_them(tmp_path: Path) -> None:
@@ -165,6 +165,10 @@ def test_missing_files_are_named_with_their_place(tmp_path: Path) -> None:
         ("variables: {1a: x}", "'1a' is no key here"),
         ("release: {chunk: 5000}", "a multiple of 4KiB"),
         ("release: {chunk: 0}", "is not a size"),
+        ("update: {strategy: sometimes}", "host.yaml:3:9: update: strategy: expected one of off"),
+        ("update: {strategy: window}", "needs the key window"),
+        ("update: {sever: x}", "unknown key 'sever'"),
+        ("update: {interval: true}", "interval: expected seconds"),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path: Path, extra: str, words: str) -> None:
@@ -221,7 +225,7 @@ def test_overrides_come_last(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("versionn", "2", "override versionn:1:1: unknown key 'versionn'; did you mean 'version'?"),
+        ("verzion", "2", "override verzion:1:1: unknown key 'verzion'; did you mean 'version'?"),
         ("disk.rot", "2", "did you mean 'root'?"),
         ("version.x", "2", "unknown key 'x'"),
         ("version", "two", "override version:1:1: 'two' is not a version"),
@@ -246,7 +250,7 @@ files:
   - {path: /usr/bin/y, content: "a\\n", mode: "4755"}
 budgets: {root: 300MiB, wire: 12345}
 minimum_version: 0.5
-update: {a: off, b: [1, 2.5, true, null, {c: d}]}
+update: {strategy: window, window: {start: 13:30, length: 2h, days: [sat, sun]}, interval: 600}
 python: {programs: {bedplate-update: "updater.cli:main"}}
 """
     definition = load(write(tmp_path, MINIMAL + text))

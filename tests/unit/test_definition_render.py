@@ -16,7 +16,7 @@ def definition_in(folder: Path) -> Path:
     (tree / "tool").write_text("#!")
     (tree / "tool").chmod(0o700)
     (tree / "link").symlink_to("plain")
-    (tree / "folder").symlink_to("/usr")
+    (tree / "folder").symlink_to("/gone")
     file = folder / "host.yaml"
     file.write_text("""\
 name: host
@@ -36,7 +36,7 @@ def test_trees_and_files_are_laid(tmp_path: Path) -> None:
     assert laid["/usr/lib/motd"].data == b"host 2 is red\n"
     assert laid["/usr/lib/plain"].data == b"{{ colour }}"
     assert (laid["/usr/lib/plain"].mode, laid["/usr/lib/tool"].mode) == (0o644, 0o755)
-    assert (laid["/usr/lib/link"].link, laid["/usr/lib/folder"].link) == ("plain", "/usr")
+    assert (laid["/usr/lib/link"].link, laid["/usr/lib/folder"].link) == ("plain", "/gone")
 
 
 def test_files_come_over_trees(tmp_path: Path) -> None:
@@ -48,18 +48,23 @@ def test_files_come_over_trees(tmp_path: Path) -> None:
     assert found["/usr/lib/motd"].data == b"host 2 is blue\n"
     root = tmp_path / "root"
     (root / "usr/lib").mkdir(parents=True)
-    (root / "usr/lib/plain").symlink_to("/etc/passwd")
+    outside = tmp_path / "outside"
+    outside.write_text("not ours")
+    (root / "usr/lib/plain").symlink_to(outside)
     write_files(root, laid)
     assert (root / "usr/lib/plain").read_text() == "ours"
+    assert outside.read_text() == "not ours"
     assert (root / "etc/motd").readlink() == Path("../usr/lib/motd")
 
 
 def test_nothing_is_written_outside_the_tree(tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
-    (tmp_path / "root/lib").symlink_to("/tmp")  # noqa: S108 (never written to)
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "root/lib").symlink_to(tmp_path / "outside")
     file = LaidFile(PurePosixPath("/lib/x"), b"", None, 0o644)
     with pytest.raises(InputError, match="link out of the image"):
         write_files(tmp_path / "root", (file,))
+    assert not list((tmp_path / "outside").iterdir())
 
 
 @pytest.mark.parametrize(
