@@ -11,6 +11,10 @@ class KeyStoreError(BedplateError):
     """A key is missing, unreadable or does not fit its public part."""
 
 
+class UnreachableKeyError(KeyStoreError):
+    """A key's token is not plugged in, its service not reached, or its library not installed."""
+
+
 class PassphraseError(BedplateError):
     """There is no passphrase, or it is the wrong one."""
 

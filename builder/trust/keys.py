@@ -5,6 +5,7 @@ private part lives elsewhere (a PKCS#11 token, a cloud's key service) has only t
 the securesystemslib URI to reach it.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,13 +19,19 @@ from securesystemslib.signer import CryptoSigner  # type: ignore[import-untyped]
 from securesystemslib.signer import Signer as UriSigner
 
 from builder.trust import publickey
-from builder.trust.errors import KeyStoreError, PassphraseError, ReleaseInputError
+from builder.trust.errors import (
+    KeyStoreError,
+    PassphraseError,
+    ReleaseInputError,
+    UnreachableKeyError,
+)
 from builder.trust.newfile import write_new
 from builder.trust.passphrase import PassphraseSource, check_strength
 from builder.trust.pkcs8 import ScryptCost, encrypt
 from builder.trust.publickey import PublicPart
 from builder.trust.tuf_types import Signer
 
+_LOG = logging.getLogger(__name__)
 _FILE_SCHEME = "file:"
 _OTHERS = 0o077
 
@@ -63,6 +70,7 @@ class KeyStore:
         Raises:
             PassphraseError: none was given, or the wrong one.
             KeyStoreError: the private part is missing, open to others, or is another key's.
+            UnreachableKeyError: the token or service of its URI does not answer.
         """
         if part.name not in self._signers:
             self._signers[part.name] = self._make_signer(part)
@@ -95,7 +103,7 @@ class KeyStore:
         except PassphraseError:
             raise
         except Exception as error:  # each securesystemslib signer raises its own library's errors
-            raise KeyStoreError(f"key {part.name!r} at {part.uri}: {error}") from error
+            raise UnreachableKeyError(f"key {part.name!r} at {part.uri}: {error}") from error
         return signer
 
 
@@ -128,11 +136,20 @@ class KeyRing:
     def signers(self, keyids: Sequence[str]) -> list[Signer]:
         """Signers for those of `keyids` whose private part is at hand, in that order.
 
+        A token or a service that cannot be reached is passed over with a warning: others may do.
+
         Raises:
             PassphraseError, KeyStoreError: as `KeyStore.signer`.
         """
-        places = [self._places[keyid] for keyid in keyids if keyid in self._places]
-        return [store.signer(part) for store, part in places if store.has_private(part)]
+        signers = []
+        for store, part in (self._places[keyid] for keyid in keyids if keyid in self._places):
+            if not store.has_private(part):
+                continue
+            try:
+                signers.append(store.signer(part))
+            except UnreachableKeyError as error:
+                _LOG.warning("%s; going on without it", error)
+        return signers
 
     def _add(self, store: KeyStore, part: PublicPart) -> None:
         known = self._by_name.setdefault(part.name, part)

@@ -8,6 +8,7 @@ before it. Where old keys are lost that cannot be; then the root goes first, and
 those last two writes would show clients an error, until the next run.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,7 +16,7 @@ from datetime import datetime, timedelta
 from tuf.api.exceptions import UnsignedMetadataError
 
 from builder.trust.draft import Draft
-from builder.trust.errors import KeyStoreError, TrustError
+from builder.trust.errors import TrustError
 from builder.trust.keys import KeyRing
 from builder.trust.publickey import NAME_FIELD
 from builder.trust.roles import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, default_days
@@ -39,6 +40,8 @@ DAYS_FIELD = "x-bedplate-days"
 
 SIGNED_FIELD = "x-bedplate-signed"
 """Field of timestamp's payload: when it was signed. It tells hosts that it is at least so late."""
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +206,9 @@ class _Edition:
             try:
                 metadata.sign(signer, append=True)
             except UnsignedMetadataError as error:
-                raise KeyStoreError(
-                    f"key {key_name(signer.public_key)!r} could not sign {role}: {error}"
-                ) from error
+                # A token that is not plugged in tells so only now; others may do.
+                name = key_name(signer.public_key)
+                _LOG.warning("key %r did not sign %s: %s; going on without it", name, role, error)
 
     def _require(self, metadata: Metadata[T], role: str, delegator: Root | Targets) -> None:
         described = delegator.get_delegated_role(role)

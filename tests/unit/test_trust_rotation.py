@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from trust_kit import NOW, Client, Site, make_build, make_store, open_store, ser
 from builder.trust.errors import ReleaseInputError, TrustError
 from builder.trust.keys import KeyRing
 from builder.trust.repository import KeyChange
+from builder.trust.tuf_types import Signer
 from updater.version import Version
 
 ONE = Version.parse("1")
@@ -151,6 +152,31 @@ def test_a_threshold_can_be_raised(site: Site) -> None:
     state = site.repository.load()
     assert state.targets.signed.get_delegated_role("channel-stable").threshold == 2
     assert len(state.delegated["channel-stable"].signatures) == 2
+
+
+def test_a_token_that_fails_while_signing_is_passed_over(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.repository.rotate("channel-stable", KeyChange(add=["spare-1"]), site.signing())
+    token = site.ring.named("spare-1").key
+    real = KeyRing.signers
+
+    class Unplugged:
+        public_key = token
+
+        def sign(self, payload: bytes) -> object:
+            raise RuntimeError(f"no token for {len(payload)} bytes")
+
+    def signers(ring: KeyRing, keyids: Sequence[str]) -> list[Signer]:
+        found = real(ring, keyids)
+        return [Unplugged() if one.public_key.keyid == token.keyid else one for one in found]
+
+    monkeypatch.setattr(KeyRing, "signers", signers)
+    site.repository.promote(ONE, "stable", [], site.signing())
+    assert "key 'spare-1' did not sign channel-stable" in caplog.text
+    assert_accepts(site.client())
+    with pytest.raises(TrustError, match="needs 2 signatures and 1 can be made"):
+        site.repository.rotate("channel-stable", KeyChange(threshold=2), site.signing())
 
 
 @pytest.mark.parametrize("by_name", [True, False])
