@@ -88,6 +88,8 @@ def test_live_display_ends_with_one_line_a_step() -> None:
         with reporter.step("in[red]ner") as inner:
             inner.output("[/] not markup")
             inner.progress(3, 9)
+            assert reporter._progress is not None
+            reporter._progress.refresh()
             clock.now += 2
         outer.note("9 MiB")
     with pytest.raises(OSError, match="full"), reporter.step("disk"):
@@ -95,6 +97,7 @@ def test_live_display_ends_with_one_line_a_step() -> None:
     reporter.summary("built")
     text = stream.getvalue()
     assert "in[red]ner" in text
+    assert "[/] not markup" in text
     assert "9 MiB" in text
     assert "disk" in text
     assert "failed" in text
