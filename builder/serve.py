@@ -18,7 +18,7 @@ from aiohttp.typedefs import Middleware
 
 from updater.errors import BedplateError, InputError
 
-LOG = logging.getLogger("bedplate.serve")
+_LOG = logging.getLogger(__name__)
 _LOG_FORMAT = '%a "%r" %s %b %{Range}i'  # who, what, status, bytes, which part
 _PIECE = 64 * 1024  # bytes written at a time; what is counted beyond what left is at most two
 _STOP_GRACE = 1.0  # seconds that running answers get when the server stops
@@ -157,7 +157,7 @@ def serving(
     loop = asyncio.new_event_loop()
     runner = web.AppRunner(
         make_application(folder, traffic, middlewares),
-        access_log=LOG,
+        access_log=_LOG,
         access_log_format=_LOG_FORMAT,
         shutdown_timeout=_STOP_GRACE,
     )

@@ -1,7 +1,6 @@
 """The commands `bedplate keygen`, `bedplate release` and `bedplate serve`."""
 
 import argparse
-import logging
 import signal
 import sys
 import threading
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder.report import emit_json
-from builder.serve import LOG as SERVE_LOG
 from builder.serve import serving
 from builder.trust import certificates, keys, passphrase, publickey, release_cli, show
 from builder.trust.errors import ReleaseInputError
@@ -112,9 +110,6 @@ def _complete_set(folder: Path, secret: str) -> tuple[list[str], list[str]]:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    handler = logging.StreamHandler(sys.stderr)
-    SERVE_LOG.addHandler(handler)
-    SERVE_LOG.setLevel(logging.INFO)
     stop = threading.Event()
     before = signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
     try:
@@ -131,5 +126,4 @@ def _serve(args: argparse.Namespace) -> int:
                 stop.set()
     finally:
         signal.signal(signal.SIGTERM, before)
-        SERVE_LOG.removeHandler(handler)
     return 0

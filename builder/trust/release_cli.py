@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import logging
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -199,6 +200,7 @@ def _version_and_channel(parser: argparse.ArgumentParser) -> None:
 
 def run(change: Change, args: argparse.Namespace) -> int:
     """Make a change; errors are BedplateErrors, for `main()` to show."""
+    _quieten_tuf()
     source = passphrase.from_surroundings(args.passphrase_file)
     stores = [KeyStore(folder, source) for folder in args.keys or [Path("keys")]]
     now = datetime.now(UTC).replace(microsecond=0)
@@ -210,7 +212,13 @@ def run(change: Change, args: argparse.Namespace) -> int:
 
 def run_status(args: argparse.Namespace) -> int:
     """Show the status; needs no keys."""
+    _quieten_tuf()
     status = status_of(Repository(args.repository), datetime.now(UTC))
     show.show_status(status, as_document=args.json)
     show.warn_of_due(status.due())
     return 0
+
+
+def _quieten_tuf() -> None:
+    """Drop what python-tuf says of every key that a role has and that did not sign."""
+    logging.getLogger("tuf").setLevel(logging.WARNING)

@@ -1,5 +1,6 @@
 import argparse
 import json
+import logging
 import os
 import signal
 from collections.abc import Mapping, Sequence
@@ -191,8 +192,9 @@ def test_time_left_in_words() -> None:
 
 
 def test_serve_until_it_is_told_to_end(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    caplog.set_level(logging.INFO)
     (tmp_path / "site").mkdir()
     (tmp_path / "site/file").write_text("content")
     seen: list[str] = []
@@ -206,4 +208,4 @@ def test_serve_until_it_is_told_to_end(
     assert run("serve", "site", "--port", "0", "--json") == 0
     assert seen == ["content"]
     assert signal.getsignal(signal.SIGTERM) is before
-    assert '"GET /file HTTP/1.1" 200' in capsys.readouterr().err
+    assert '"GET /file HTTP/1.1" 200' in caplog.text

@@ -150,6 +150,14 @@ def test_artefacts_are_checked(site: Site, build: Path, name: str, damage: str) 
     assert published(site) == before
 
 
+def test_a_manifest_that_lies_about_a_length_is_refused(site: Site, build: Path) -> None:
+    document = json.loads((build / "manifest.json").read_bytes())
+    document["artefacts"]["wire"]["length"] += 1
+    (build / "manifest.json").write_text(json.dumps(document))
+    with pytest.raises(TrustError, match=r"root\.wire: has 11 bytes, the manifest says 12"):
+        site.repository.add(build, site.signing())
+
+
 def test_a_damaged_release_is_not_promoted(site: Site, build: Path) -> None:
     site.repository.add(build, site.signing())
     (site.folder / "targets/releases/1/root.wire").write_bytes(b"wire-content")
