@@ -19,12 +19,14 @@ from agent_kit import (
 )
 from storage_samples import Release
 from storage_server import Server
+from trust_kit import NOW, make_store, served_site
 
 from updater import agent, boot, bootentries, cli, programs, stage, state, status
 from updater.agent import Check, NotYetError, PreflightError, RollbackError
 from updater.bootcheck import Outcome
 from updater.context import Context
 from updater.decide import Decision, Verdict
+from updater.fetch import FetchError, Limits
 from updater.state import EventKind, Phase
 
 __all__ = ["machine", "quick_path"]
@@ -350,6 +352,40 @@ def test_the_cli_tells_of_it(
     assert "good         2" in capsys.readouterr().out
     assert cli.main(["status", "--json"], machine.paths) == 0
     assert '"version": "2"' in capsys.readouterr().out
+
+
+def test_from_a_signed_repository(
+    tmp_path: Path, machine: Machine, two: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole way: TUF, channel, manifest, wire, slot, entry."""
+    monkeypatch.setattr("updater.tuffetch._LIMITS", Limits(retries=0))
+    monkeypatch.setattr("updater.context.trusted_now", lambda _running, _last: NOW)
+    build = tmp_path / "build"
+    build.mkdir()
+    for name, data in two.files.items():
+        (build / name).write_bytes(data)
+    (build / "manifest.json").write_bytes(two.manifest.render())
+    with served_site(tmp_path / "site", make_store(tmp_path / "keys")) as site:
+        site.repository.add(build, site.signing())
+        site.repository.promote(TWO, "stable", [], site.signing())
+        shutil.copyfile(site.repository.root_path(1), machine.paths.first_root)
+        machine.start()
+        worker = machine.agent(site.url)
+        found = worker.check()
+        assert found.decision.verdict is Verdict.UPDATE
+        assert worker.apply(found)
+        known = machine.context().store.load()
+        assert known.trusted_time == NOW
+        assert known.last_check == NOW
+        assert known.last_error == ""
+        assert machine.boot() == TWO
+        machine.start()
+        boot.mark_good(machine.context())
+        again = machine.agent(site.url).check()
+        assert again.decision.verdict is Verdict.CURRENT
+    with pytest.raises(FetchError):
+        machine.agent("http://127.0.0.1:1").check()
+    assert "127.0.0.1:1" in machine.context().store.load().last_error
 
 
 # --- Power cuts -----------------------------------------------------------------------------------
