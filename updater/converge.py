@@ -66,7 +66,7 @@ def plan(tree: Tree, found: bytearray, running: Tree | None) -> Plan:
     A running slot with another salt has other digests for the same blocks, so nothing of it can be
     used: releases that shall share blocks must share their salt.
     """
-    index = LeafIndex(running) if running is not None and running.salt == tree.salt else None
+    index = LeafIndex(running) if running is not None else None
     zero_digest = tree.digest(ZERO_BLOCK)
     zeros, targets, sources = array("I"), array("I"), array("I")
     block = found.find(0)

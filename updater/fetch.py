@@ -247,7 +247,6 @@ class Fetcher:
         beginning = sink.tell()
         for _ in range(2):
             sink.seek(beginning)
-            sink.truncate()
             state = hashlib.sha256()
             for piece in self.stream(url, 0, length):
                 state.update(piece)
