@@ -30,6 +30,7 @@ def write_os_release(tree: Path, *, name: str, version: str, epoch: int) -> None
         "VERSION_ID": version,
         "IMAGE_ID": name,
         "IMAGE_VERSION": version,
+        "DEFAULT_HOSTNAME": name,
         "BEDPLATE_BUILT": str(epoch),
     }
     text = "".join(f'{key}="{value}"\n' for key, value in fields.items())

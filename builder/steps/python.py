@@ -17,20 +17,18 @@ exit({function}())
 """
 
 
-def add_programs(tree: Path, packages: Sequence[Path], programs: Mapping[str, str]) -> None:
-    """Copy our packages into the tree and write a launcher for each program.
-
-    Args:
-        packages: folders of Python packages.
-        programs: a program's name -> "module:function".
-    """
-    site = tree / "usr/lib/python3/dist-packages"
+def add_packages(tree: Path, packages: Sequence[Path]) -> None:
+    """Copy folders of our Python packages into the tree, sources and nothing else."""
     for package in packages:
         shutil.copytree(
             package,
-            site / package.name,
+            tree / "usr/lib/python3/dist-packages" / package.name,
             ignore=shutil.ignore_patterns("__pycache__", "dist"),
         )
+
+
+def add_launchers(tree: Path, programs: Mapping[str, str]) -> None:
+    """Write an executable for each program: its name -> "module:function"."""
     for name, entry in programs.items():
         module, _, function = entry.partition(":")
         launcher = tree / "usr/bin" / name

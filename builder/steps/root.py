@@ -37,10 +37,11 @@ def complete(tree: Path, definition: Definition, tools: Sandbox, trust: Trust) -
         ProofError: what is left breaks the definition's rules.
     """
     programs = definition.python.programs
-    python.add_programs(tree, definition.python.packages, programs)
+    python.add_packages(tree, definition.python.packages)
     entry_points = [entry.partition(":")[0] for entry in programs.values()]
     python.trim(tree, tools, [*entry_points, *definition.python.keep])
     prune.prune(tree, definition.prune, definition.keep, tools)
+    python.add_launchers(tree, programs)
     _clear_setuid(tree, definition.setuid)
     write_files(tree, laid_files(definition, definition.trees, definition.files))
     overlay.want_units(tree, definition.units.wanted)
