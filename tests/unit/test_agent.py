@@ -26,6 +26,7 @@ from updater.agent import Check, NotYetError, PreflightError, RollbackError
 from updater.bootcheck import Outcome
 from updater.context import Context
 from updater.decide import Decision, Verdict
+from updater.esp import EspError
 from updater.fetch import FetchError, Limits
 from updater.state import EventKind, Phase
 
@@ -325,6 +326,19 @@ def test_a_good_release_on_a_broken_esp_is_good(
     machine.esp_broken = False
     assert boot.bless(machine.context()) == ""
     assert machine.names() == ["bedplate_1.efi", "bedplate_2.efi"]
+
+
+def test_an_entry_that_reads_back_wrong_is_none(machine: Machine, two: Release) -> None:
+    def write_other(sink: BinaryIO) -> None:
+        sink.write(b"other")
+
+    entry = bootentries.fresh(TWO)
+    with (
+        pytest.raises(EspError, match="read back"),
+        machine.context().mounted_esp(machine.context().layout()) as esp,
+    ):
+        esp.prepare(entry, two.manifest.uki.sha256, write_other)
+    assert machine.names() == ["bedplate_1.efi"]
 
 
 def test_leftovers_make_way(machine: Machine, server: Server, two: Release) -> None:

@@ -136,15 +136,21 @@ def test_rotated_root_is_proved_from_the_first(host: trust.Repository, site: Sit
 
 
 def test_a_planted_root_is_not_believed(host: trust.Repository, tmp_path: Path) -> None:
+    """/var is not verified: whoever writes to it must not thereby choose whom a host trusts."""
     look(host)
     with served_site(tmp_path / "evil", make_store(tmp_path / "others")) as evil:
-        data = evil.repository.root_path(1).read_bytes()
-        for path in (host.cache / "current").resolve().glob("*root.json"):
-            path.write_bytes(data)
-        (host.cache / "current/2.root.json").write_bytes(data)
-        look(host)
+        change = KeyChange(add=["spare-1"])
+        evil.repository.rotate("root", change, evil.signing())
+        second = evil.repository.root_path(2).read_bytes()
+        shutil.rmtree((host.cache / "current").resolve())
+        (host.cache / "1").mkdir()
+        for path in metadata(evil).iterdir():
+            shutil.copyfile(path, host.cache / "1" / path.name)
+        for name in ("root.json", "2.root.json"):
+            (host.cache / "1" / name).write_bytes(second)
         with pytest.raises(TrustError, match="signature"):
             look(replace(host, server=evil.url.rstrip("/")))
+        look(host)
 
 
 def cache_files(host: trust.Repository) -> list[Path]:
