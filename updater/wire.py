@@ -121,7 +121,7 @@ def _pieces(stream: BinaryIO, size: int) -> Iterator[bytes]:
         yield piece
 
 
-def encode(  # noqa: PLR0913 - the format has these parameters
+def encode(
     image: Path, wire: Path, index: Path, *, chunk_blocks: int, level: int, threads: int
 ) -> None:
     """Write the wire file and the index of `image`; for the builder.
