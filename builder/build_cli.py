@@ -8,7 +8,7 @@ from builder import pipeline, verify
 from builder.definition.cli import parse_overrides
 from builder.definition.load import load
 from builder.definition.model import Definition
-from builder.inventory.lock import parse_lock
+from builder.inventory.lock import Lock, parse_lock
 from builder.report import Reporter, emit_json, format_size
 from builder.steps.root import Trust
 from updater.errors import InputError
@@ -78,7 +78,7 @@ def _build(args: argparse.Namespace) -> int:
         output=args.output.absolute(),
         cache=args.cache.absolute(),
         trust=read_trust(args.repository, args.keys),
-        locked=_locked(args.lock) if args.lock else None,
+        lock=_lock(args.lock) if args.lock else None,
         fresh=args.fresh,
     )
     reporter = Reporter()
@@ -100,10 +100,9 @@ def _definition(args: argparse.Namespace) -> Definition:
     return load(args.definition, overrides=overrides)
 
 
-def _locked(path: Path) -> pipeline.Locked:
+def _lock(path: Path) -> Lock:
     try:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
-    lock = parse_lock(data, str(path))
-    return pipeline.Locked(lock, lock.epoch)
+    return parse_lock(data, str(path))

@@ -18,7 +18,7 @@ from builder.inventory.sizes import measure, render_table, size_report
 from builder.inventory.sizes import to_plain as sizes_to_plain
 from builder.report import Reporter, Step, format_size
 from builder.run import Sandbox
-from builder.steps import disk, initrd, kernel, root, seal
+from builder.steps import disk, initrd, kernel, prune, root, seal
 from builder.steps.bootstrap import Selection, Variant, unpack
 from builder.steps.packages import RootPackages, rebuild, resolve
 from builder.steps.toolbox import tool_tree, toolbox
@@ -36,14 +36,6 @@ class BudgetError(BedplateError):
 
 
 @dataclass(frozen=True, slots=True)
-class Locked:
-    """A build from given packages instead of what the mirror offers today."""
-
-    lock: Lock
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
 class Options:
     """What a build needs besides its definition.
 
@@ -51,7 +43,7 @@ class Options:
         output: where the release's folder is made.
         cache: tool trees, packages and packed parts that later builds use again.
         trust: what the image trusts.
-        locked: the packages to build from; None asks the mirror.
+        lock: the packages to build from; None asks the mirror.
         fresh: ask the mirror even if the cache has an answer.
         packed_again: take no packed initrd from the cache, to prove that it packs the same.
         wire_level: zstd's level for what hosts download.
@@ -60,7 +52,7 @@ class Options:
     output: Path
     cache: Path
     trust: root.Trust
-    locked: Locked | None = None
+    lock: Lock | None = None
     fresh: bool = False
     packed_again: bool = False
     wire_level: int = _WIRE_LEVEL
@@ -78,7 +70,6 @@ class Build:
     uki_size: int
     wire_size: int
     lock: Lock
-    epoch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +89,7 @@ class _Site:
 
     @property
     def created(self) -> datetime:
-        return datetime.fromtimestamp(self.packages.epoch, UTC)
+        return datetime.fromtimestamp(self.packages.lock.epoch, UTC)
 
 
 def to_plain(built: Build) -> dict[str, object]:
@@ -112,7 +103,7 @@ def to_plain(built: Build) -> dict[str, object]:
         "uki_size": built.uki_size,
         "wire_size": built.wire_size,
         "packages": len(built.lock.packages),
-        "epoch": built.epoch,
+        "epoch": built.lock.epoch,
     }
 
 
@@ -147,7 +138,7 @@ def _assemble(site: _Site, reporter: Reporter) -> Build:
     with reporter.step("initrd") as step:
         initrd.lay_over(ramdisk, definition)
         kept = None if site.options.packed_again else site.options.cache / "initrds"
-        packed = initrd.pack(ramdisk, site.tools, site.packages.epoch, cache=kept)
+        packed = initrd.pack(ramdisk, site.tools, site.packages.lock.epoch, cache=kept)
         step.note(format_size(packed.stat().st_size))
     with reporter.step("seal") as step:
         sealed = seal.seal(
@@ -156,7 +147,7 @@ def _assemble(site: _Site, reporter: Reporter) -> Build:
             site.out / "root.verity",
             site.tools,
             name=definition.name,
-            epoch=site.packages.epoch,
+            epoch=site.packages.lock.epoch,
         )
         step.note(f"{format_size(image.stat().st_size)}, root hash {sealed.root_hash[:16]}…")
     with reporter.step("disk") as step:
@@ -184,7 +175,6 @@ def _assemble(site: _Site, reporter: Reporter) -> Build:
         uki_size=uki.stat().st_size,
         wire_size=described.wire.length,
         lock=site.packages.lock,
-        epoch=site.packages.epoch,
     )
     _hold_to_budgets(definition, built)
     return built
@@ -206,11 +196,13 @@ def _root(site: _Site, tree: Path, ramdisk: Path, step: Step) -> str:
     )
     (site.out / "sbom.spdx.json").write_bytes(sbom)
     (site.out / "packages.lock.json").write_bytes(render_lock(site.packages.lock))
-    root.prepare(tree, definition, site.tools, site.packages.epoch)
+    root.prepare(tree, definition, site.tools, site.packages.lock.epoch)
     kernel_release = kernel.kernel_version(tree)
     kernel.take_kernel(tree, site.work / "vmlinuz")
     initrd.gather(tree, ramdisk, site.tools, definition.initrd)
     root.complete(tree, definition, site.tools, site.options.trust)
+    names = sorted(str(path.relative_to(tree)) for path in prune.entries(tree))
+    (site.out / "files.txt").write_text("".join(f"{name}\n" for name in names))
     report = size_report(site.label, installed, before=unpacked, after=measure(tree))
     (site.out / "sizes.txt").write_text(render_table(report))
     (site.out / "sizes.json").write_text(json.dumps(sizes_to_plain(report), indent=1) + "\n")
@@ -229,7 +221,7 @@ def _disks(site: _Site, files: disk.SlotFiles, sealed: seal.Seal) -> None:
         files=files,
         seal=sealed,
         sizes=disk.Sizes(sizes.esp, sizes.root, sizes.verity),
-        epoch=site.packages.epoch,
+        epoch=site.packages.lock.epoch,
     )
     disk.make_qcow2(raw, raw.with_suffix(".qcow2"), site.tools)
 
@@ -300,12 +292,11 @@ def _packages(
     selection = Selection(
         definition.suite, Variant.ESSENTIAL, definition.packages, definition.mirror
     )
-    if options.locked is None:
+    if options.lock is None:
         return resolve(selection, options.cache, on_line=step.output, fresh=options.fresh)
     return rebuild(
         selection,
-        options.locked.lock,
-        options.locked.epoch,
+        options.lock,
         archives=options.cache / "archives",
         work=work,
         tools=tools,

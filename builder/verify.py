@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from builder.definition.model import Definition
-from builder.pipeline import Build, Locked, Options, build
+from builder.pipeline import Build, Options, build
 from builder.report import Reporter
 from updater.errors import BedplateError
 
@@ -28,7 +28,7 @@ def build_twice(definition: Definition, options: Options, reporter: Reporter) ->
         again = replace(
             options,
             output=elsewhere,
-            locked=Locked(first.lock, first.epoch),
+            lock=first.lock,
             packed_again=True,
         )
         reporter.info("again, from the lock and from scratch")

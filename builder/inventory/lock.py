@@ -15,6 +15,7 @@ from updater.strict import Fields
 SCHEMA = 1
 LENGTH_LIMIT = 8 << 20  # bytes of a lock
 PACKAGES_LIMIT = 20_000
+_LAST_EPOCH = 1 << 40
 DEB_LIMIT = 4 << 30  # bytes of one .deb
 
 _NAME = r"[a-z0-9][a-z0-9+.\-]+"
@@ -42,9 +43,10 @@ class LockedPackage:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """Every .deb of an image, sorted."""
+    """Every .deb of an image, sorted, and when they were chosen (seconds since 1970)."""
 
     suite: str
+    epoch: int
     packages: tuple[LockedPackage, ...]
 
     def find(self, package: Package) -> LockedPackage | None:
@@ -56,7 +58,7 @@ class Lock:
         return None
 
 
-def lock_archives(archives: Path, suite: str) -> Lock:
+def lock_archives(archives: Path, suite: str, epoch: int) -> Lock:
     """Lock every .deb in a folder.
 
     Raises:
@@ -65,10 +67,10 @@ def lock_archives(archives: Path, suite: str) -> Lock:
     """
     packages = [_lock_file(file) for file in sorted(archives.glob("*.deb"))]
     _refuse_doubles(packages, str(archives))
-    return Lock(suite, tuple(sorted(packages)))
+    return Lock(suite, epoch, tuple(sorted(packages)))
 
 
-def lock_packages(packages: Iterable[Package], archives: Path, suite: str) -> Lock:
+def lock_packages(packages: Iterable[Package], archives: Path, suite: str, epoch: int) -> Lock:
     """Lock the .debs of `packages`, found in a folder that may hold others too.
 
     Raises:
@@ -88,7 +90,7 @@ def lock_packages(packages: Iterable[Package], archives: Path, suite: str) -> Lo
             f"{archives}: no .deb of {', '.join(missing[:10])}"
             f"{' and others' if len(missing) > 10 else ''}; they are needed for the package lock"
         )
-    return Lock(suite, tuple(sorted(locked)))
+    return Lock(suite, epoch, tuple(sorted(locked)))
 
 
 def check_archives(lock: Lock, archives: Path) -> None:
@@ -114,6 +116,7 @@ def render_lock(lock: Lock) -> bytes:
     document = {
         "schema": SCHEMA,
         "suite": lock.suite,
+        "epoch": lock.epoch,
         "packages": [asdict(package) for package in sorted(lock.packages)],
     }
     return json.dumps(document, indent=2, sort_keys=True).encode("ascii") + b"\n"
@@ -126,7 +129,7 @@ def parse_lock(data: bytes, where: str) -> Lock:
         FormatError: not a lock of schema 1; the message names the key.
         LockError: two versions of one package.
     """
-    document = Fields.parse(data, where, ("schema", "suite", "packages"), LENGTH_LIMIT)
+    document = Fields.parse(data, where, ("schema", "suite", "epoch", "packages"), LENGTH_LIMIT)
     document.integer("schema", SCHEMA, SCHEMA)
     keys = ("name", "architecture", "version", "filename", "sha256", "size")
     packages = []
@@ -144,7 +147,8 @@ def parse_lock(data: bytes, where: str) -> Lock:
         packages.append(package)
     _refuse_doubles(packages, where)
     suite = document.text("suite", r"[a-z][a-z0-9\-]*", "a Debian release such as trixie")
-    return Lock(suite, tuple(sorted(packages)))
+    epoch = document.integer("epoch", 0, _LAST_EPOCH)
+    return Lock(suite, epoch, tuple(sorted(packages)))
 
 
 def _parts(file: Path) -> tuple[str, str, str] | None:

@@ -21,7 +21,7 @@ def want_units(tree: Path, wanted: Mapping[str, Sequence[str]]) -> None:
             (folder / unit).symlink_to(f"../{unit}")
 
 
-def write_os_release(tree: Path, *, name: str, version: str, epoch: int) -> None:
+def write_os_release(tree: Path, *, name: str, version: str, suite: str, epoch: int) -> None:
     """Name the image to systemd-boot, to the updater and to people (os-release(5))."""
     fields = {
         "NAME": "Bedplate",
@@ -30,6 +30,7 @@ def write_os_release(tree: Path, *, name: str, version: str, epoch: int) -> None
         "VERSION_ID": version,
         "IMAGE_ID": name,
         "IMAGE_VERSION": version,
+        "SYSEXT_LEVEL": suite,
         "DEFAULT_HOSTNAME": name,
         "BEDPLATE_BUILT": str(epoch),
     }

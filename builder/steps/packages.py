@@ -21,17 +21,15 @@ from builder.steps.bootstrap import Selection, bootstrap, unpack
 
 @dataclass(frozen=True, slots=True)
 class RootPackages:
-    """A bootstrapped root: its tar file, what it was made of, and when that was chosen.
+    """A bootstrapped root: its tar file, and the lock that says what it was made of.
 
     Attributes:
         tar: the whole Debian tree, with documentation and package database.
-        lock: every .deb in it.
-        epoch: seconds since 1970; the age of every file that a build makes (SOURCE_DATE_EPOCH).
+        lock: every .deb in it; its epoch is the age of every file that a build makes.
     """
 
     tar: Path
     lock: Lock
-    epoch: int
 
 
 def resolve(
@@ -56,7 +54,6 @@ def resolve(
 def rebuild(
     selection: Selection,
     lock: Lock,
-    epoch: int,
     *,
     archives: Path,
     work: Path,
@@ -86,7 +83,7 @@ def rebuild(
         )
     else:
         pinned_selection = replace(selection, packages=pinned)
-    _bootstrap(pinned_selection, work / "root", pool, epoch, on_line)
+    _bootstrap(pinned_selection, work / "root", pool, lock.epoch, on_line)
     found = _read(work / "root")
     check_archives(lock, pool)
     return found
@@ -100,18 +97,13 @@ def _bootstrap(
     with tempfile.TemporaryDirectory(dir=folder) as name:
         tree = Path(name) / "tree"
         unpack(folder / "root.tar", tree, only=("./var/lib/dpkg",))
-        lock = lock_packages(read_packages(tree), archives, selection.suite)
+        lock = lock_packages(read_packages(tree), archives, selection.suite, epoch)
     (folder / "lock.json").write_bytes(render_lock(lock))
-    (folder / "epoch").write_text(f"{epoch}\n")
 
 
 def _read(folder: Path) -> RootPackages:
     path = folder / "lock.json"
-    return RootPackages(
-        folder / "root.tar",
-        parse_lock(path.read_bytes(), str(path)),
-        int((folder / "epoch").read_text()),
-    )
+    return RootPackages(folder / "root.tar", parse_lock(path.read_bytes(), str(path)))
 
 
 def _made(folder: Path) -> Path:

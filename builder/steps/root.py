@@ -26,7 +26,11 @@ def prepare(tree: Path, definition: Definition, tools: Sandbox, epoch: int) -> N
     """The part that comes before the initrd is taken from the tree: its kernel and its name."""
     kernel.keep_modules(tree, tools, definition.modules)
     overlay.write_os_release(
-        tree, name=definition.name, version=str(definition.version), epoch=epoch
+        tree,
+        name=definition.name,
+        version=str(definition.version),
+        suite=definition.suite,
+        epoch=epoch,
     )
 
 

@@ -43,7 +43,7 @@ def archives(folder: Path) -> Path:
 
 
 def test_a_folder_is_locked_in_order(tmp_path: Path) -> None:
-    lock = lock_archives(archives(tmp_path), "trixie")
+    lock = lock_archives(archives(tmp_path), "trixie", 1790000000)
     assert lock.suite == "trixie"
     bash, zlib = lock.packages
     assert (bash.name, bash.version, bash.size) == ("bash", "5.2.37-2", 4)
@@ -53,25 +53,25 @@ def test_a_folder_is_locked_in_order(tmp_path: Path) -> None:
 
 
 def test_only_installed_packages_are_locked(tmp_path: Path) -> None:
-    lock = lock_packages([package("bash", "5.2.37-2")], archives(tmp_path), "trixie")
+    lock = lock_packages([package("bash", "5.2.37-2")], archives(tmp_path), "trixie", 1790000000)
     assert [locked.name for locked in lock.packages] == ["bash"]
     assert lock.find(package("bash", "5.2.37-2")) == lock.packages[0]
     assert lock.find(package("bash", "5")) is None
     with pytest.raises(LockError, match=r"no \.deb of bash 6 \(amd64\); they are needed"):
-        lock_packages([package("bash", "6")], tmp_path, "trixie")
+        lock_packages([package("bash", "6")], tmp_path, "trixie", 1790000000)
 
 
 def test_a_lock_reads_back(tmp_path: Path) -> None:
-    lock = lock_archives(archives(tmp_path), "trixie")
+    lock = lock_archives(archives(tmp_path), "trixie", 1790000000)
     data = render_lock(lock)
     assert parse_lock(data, "lock") == lock
-    shuffled = Lock(lock.suite, lock.packages[::-1])
+    shuffled = Lock(lock.suite, lock.epoch, lock.packages[::-1])
     assert render_lock(shuffled) == data
     check_archives(lock, tmp_path)
 
 
 def test_changed_archives_are_found(tmp_path: Path) -> None:
-    lock = lock_archives(archives(tmp_path), "trixie")
+    lock = lock_archives(archives(tmp_path), "trixie", 1790000000)
     (tmp_path / "bash_5.2.37-2_amd64.deb").write_bytes(b"BASH")
     (tmp_path / "zlib1g_1%3a1.3.dfsg-3+b1_amd64.deb").unlink()
     with pytest.raises(LockError) as caught:
@@ -83,17 +83,17 @@ def test_changed_archives_are_found(tmp_path: Path) -> None:
 def test_folders_that_cannot_be_locked(tmp_path: Path) -> None:
     (tmp_path / "bash.deb").touch()
     with pytest.raises(LockError, match="expected a name such as"):
-        lock_archives(tmp_path, "trixie")
+        lock_archives(tmp_path, "trixie", 1790000000)
     (tmp_path / "bash.deb").unlink()
     for version in ("1", "2"):
         (tmp_path / f"bash_{version}_amd64.deb").touch()
     with pytest.raises(LockError, match="two versions of bash, 1 and 2"):
-        lock_archives(tmp_path, "trixie")
+        lock_archives(tmp_path, "trixie", 1790000000)
 
 
 def document() -> dict[str, object]:
     locked = LockedPackage("bash", "amd64", "1:5", "bash_1%3a5_amd64.deb", "0" * 64, 4)
-    result: dict[str, object] = json.loads(render_lock(Lock("trixie", (locked,))))
+    result: dict[str, object] = json.loads(render_lock(Lock("trixie", 1790000000, (locked,))))
     return result
 
 

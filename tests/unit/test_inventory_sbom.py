@@ -76,7 +76,7 @@ def sbom(root: Path) -> dict[str, object]:
         read_packages(root),
         name="bedplate",
         version="1",
-        lock=Lock("trixie", (LOCKED,)),
+        lock=Lock("trixie", 1790000000, (LOCKED,)),
         created=CREATED,
     )
     document: dict[str, object] = json.loads(data)
