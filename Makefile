@@ -1,0 +1,52 @@
+# Everything that is supported is listed by `make help`.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.ONESHELL:
+.SHELLFLAGS := -eu -o pipefail -c
+
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help demo test build verify lint test-unit test-update test-faults bench clean
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(READY): pyproject.toml tools/setup
+	@tools/setup
+	touch $@
+
+demo: $(READY) ## build two releases, boot the first, watch it update itself to the second
+	@$(BIN)/python -m builder.demo
+
+test: $(READY) lint ## lint, types, unit tests and the VM tests
+	@$(BIN)/pytest tests/unit tests/vm
+
+build: $(READY) ## build a release of images/base.yaml into build/, with keys of your own in keys/
+	@tools/own-keys
+	$(BIN)/bedplate build
+
+verify: $(READY) ## build twice, in other folders at other times, and compare every byte
+	@tools/own-keys
+	$(BIN)/bedplate build --verify
+
+lint: $(READY) ## style, types and spelling
+	@$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/codespell
+
+test-unit: $(READY) ## the tests that need no root, no network and no VM
+	@$(BIN)/pytest tests/unit
+
+test-update: $(READY) ## the tests of boot and update, in VMs
+	@$(BIN)/pytest tests/vm
+
+test-faults: $(READY) ## power cuts at random moments, ten of each kind; long
+	@$(BIN)/pytest tests/fault
+
+bench: $(READY) ## the figures, in one table
+	@$(BIN)/python -m tests.bench
+
+clean: ## remove what was built and cached
+	rm -rf build .cache .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
