@@ -19,6 +19,7 @@ _PACKAGES = (
     "faketime",
     "kmod",
     "mtools",
+    "nginx-light",
     "openssl",
     "ovmf",
     "qemu-system-x86",

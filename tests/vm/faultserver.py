@@ -189,6 +189,10 @@ class FaultServer:
         """The same server, seen from a guest behind QEMU's user network."""
         return f"http://10.0.2.2:{self.port}"
 
+    def set_folder(self, folder: Path) -> None:
+        """Serve this folder from now on."""
+        self._folder = folder.resolve()
+
     def set_rules(self, *rules: Rule) -> None:
         """These rules, instead of those before, for requests from now on."""
         with self._lock:

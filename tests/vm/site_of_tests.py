@@ -1,0 +1,233 @@
+"""What the VM tests share: keys, a repository, built releases, and one machine to try them in."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import testinfra  # type: ignore[import-untyped] # it ships no types; Host says what is used
+
+from builder.build_cli import read_trust
+from builder.definition.load import load
+from builder.extension import Signer, build_extension, make_extension_disk
+from builder.extension_cli import read_signer
+from builder.pipeline import Options, build
+from builder.report import Reporter
+from builder.steps.toolbox import tool_tree, toolbox
+from builder.trust import certificates, keys
+from builder.trust.publish import Signing
+from builder.trust.repository import Repository
+from builder.trust.roles import DEFAULT_KEY_NAMES
+from builder.vm.accelerator import accelerator
+from builder.vm.config import Disk, MachineConfig
+from builder.vm.machine import Machine
+from builder.vm.ssh import SshAccess, create_key
+from builder.vm.uki import kernel_of
+from builder.vm.wait import wait_until
+from updater.version import Version
+
+PROJECT = Path(__file__).parents[2]
+CACHE = PROJECT / ".cache"
+PASSPHRASE = "only for tests"  # noqa: S105 - these keys sign nothing but what tests build
+GIB = 1 << 30
+# Under TCG, on a machine whose cores others use too: generous, as they only bound a failure.
+BOOT_SECONDS = 600
+UPDATE_SECONDS = 900
+
+
+def source_digest() -> str:
+    """What the built releases depend on: as long as it stays, they are used again."""
+    digest = hashlib.sha256()
+    for top in ("builder", "images", "updater", "tests/vm/images"):
+        for path in sorted((PROJECT / top).rglob("*")):
+            if path.is_file() and path.suffix != ".pyc":
+                digest.update(str(path.relative_to(PROJECT)).encode() + b"\0")
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+class Result(Protocol):
+    """What a command in the guest gave."""
+
+    rc: int
+    stdout: str
+    stderr: str
+
+
+class File(Protocol):
+    """A file in the guest."""
+
+    content_string: str
+
+
+class Host(Protocol):
+    """The part of testinfra's host that the tests use."""
+
+    def run(self, command: str) -> Result:
+        """Run a command line."""
+
+    def check_output(self, command: str) -> str:
+        """Run a command line that must succeed; its stdout, stripped."""
+
+    def file(self, path: str) -> File:
+        """Look at a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One publisher: its keys, its repository, its releases."""
+
+    folder: Path
+    reporter: Reporter
+
+    @property
+    def keys(self) -> Path:
+        return self.folder / "keys"
+
+    @property
+    def blank(self) -> Path:
+        """A repository without releases; images trust its root."""
+        return self.folder / "repository"
+
+    def signing(self, now: datetime | None = None) -> Signing:
+        store = keys.KeyStore(self.keys, lambda _opens: PASSPHRASE)
+        return Signing(keys.KeyRing([store]), now or datetime.now(UTC))
+
+    def prepare(self) -> None:
+        """Keys and a blank repository, made once."""
+        if (self.blank / "metadata/timestamp.json").is_file():
+            return
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        keys.generate(self.keys, DEFAULT_KEY_NAMES, PASSPHRASE)
+        for kind in certificates.KINDS:
+            certificates.generate_pair(self.keys, kind, PASSPHRASE)
+        Repository(self.blank).init(self.signing())
+
+    def release(self, version: str, definition: str = "images/base.yaml") -> Path:
+        """The folder of a built release."""
+        folder = self.folder / Path(definition).stem / f"bedplate_{version}"
+        if not (folder / "manifest.json").is_file():
+            build(
+                load(PROJECT / definition, overrides={"version": version}),
+                Options(folder.parent, CACHE, trust=read_trust(self.blank, self.keys)),
+                self.reporter,
+            )
+        return folder
+
+    def repository(self, folder: Path, *offered: Path) -> Path:
+        """A repository in `folder` whose stable channel offers these builds to everybody."""
+        shutil.copytree(self.blank, folder)
+        repository = Repository(folder)
+        repository.refresh(["timestamp", "snapshot"], self.signing())
+        for build_folder in offered:
+            self.offer(folder, build_folder)
+        return folder
+
+    def offer(self, folder: Path, build_folder: Path) -> None:
+        """Add a build to the repository in `folder`, and promote it."""
+        version = Version.parse(build_folder.name.rpartition("_")[2])
+        repository = Repository(folder)
+        repository.add(build_folder, self.signing())
+        repository.promote(version, "stable", [], self.signing())
+
+    def extension_disk(self, name: str, signer: Signer | None) -> Path:
+        """A disk with the developer extension, signed or not."""
+        disk = self.folder / f"{name}.disk"
+        if not disk.is_file():
+            made = build_extension(
+                load(PROJECT / "images/developer.yaml"),
+                self.release("1"),
+                self.folder / name,
+                CACHE,
+                signer=signer,
+                reporter=self.reporter,
+            )
+            make_extension_disk([made], disk, toolbox(tools(), self.folder))
+        return disk
+
+    def signer(self) -> Signer:
+        passphrase = self.folder / "passphrase"
+        passphrase.write_text(PASSPHRASE)
+        return read_signer(self.keys, passphrase)
+
+
+def tools() -> Path:
+    """The tool tree."""
+    return tool_tree(CACHE, "trixie", None, on_line=lambda _line: None)
+
+
+class Guest:
+    """A machine with the developer extension, and what is known of the host in it."""
+
+    def __init__(self, machine: Machine, access: SshAccess) -> None:
+        self.machine = machine
+        self.access = access
+
+    def reach(self, seconds: float = BOOT_SECONDS) -> Host:
+        """Wait until the host answers, as it is after its latest boot."""
+        self.access.connect(self.machine.wait_for_ssh(seconds))
+        host: Host = testinfra.get_host(self.access.url)
+        return host
+
+    @property
+    def host(self) -> Host:
+        host: Host = testinfra.get_host(self.access.url)
+        return host
+
+    def status(self) -> Mapping[str, Any]:
+        """What the updater says of itself."""
+        text = self.host.check_output("bedplate-update status --json")
+        document: Mapping[str, Any] = json.loads(text)
+        return document
+
+    def wait_until_good(self, version: str, seconds: float = BOOT_SECONDS) -> Host:
+        """Wait until this version runs and is called good; the host, reached anew."""
+        host = self.reach(seconds)
+
+        def good() -> bool | None:
+            status = self.status()
+            assert status["version"] == version, f"expected version {version}: {status}"
+            assert status["health"] != "failed", status
+            return True if status["health"] == "good" and status["state"] != "trial" else None
+
+        wait_until(good, seconds, f"version {version} to be good")
+        return host
+
+
+@contextmanager
+def guest_of(
+    site: Site, folder: Path, *, image: Path, server: str, extension: Path | None = None
+) -> Iterator[Guest]:
+    """A machine booted from `image` with our server, and an extension: the developer's."""
+    folder.mkdir(parents=True)
+    key = create_key(folder)
+    kernel = folder / "vmlinuz"
+    kernel.write_bytes(kernel_of(image.parent / "bedplate.efi"))
+    settings = {
+        "server": server,
+        "channel": "stable",
+        "strategy": "off",
+        "interval": 86400,
+        "jitter": 86400,
+    }
+    config = MachineConfig(
+        folder=folder / "machine",
+        accelerator=accelerator(tools(), kernel, CACHE),
+        image=image,
+        disk_size=6 * GIB,
+        credentials={
+            "ssh.authorized_keys.root": key.public,
+            "bedplate.update": json.dumps(settings),
+        },
+        disks=(Disk(extension or site.extension_disk("signed", site.signer()), read_only=True),),
+    )
+    config.folder.mkdir()
+    with Machine(config, tools()) as machine, SshAccess(folder, key) as access:
+        machine.start()
+        yield Guest(machine, access)

@@ -1,0 +1,193 @@
+"""One host's life: what is refused, 1 -> 2, bad releases that take themselves back, 2 -> 5."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from faultserver import FaultServer, Garble, LieAboutLength, Rule, Status, Truncate
+from site_of_tests import BOOT_SECONDS, PROJECT, UPDATE_SECONDS, Guest, Site
+
+from builder.trust.publish import Signing
+from builder.trust.repository import Repository
+from builder.vm.wait import wait_until
+
+
+@pytest.fixture(autouse=True)
+def plain_server(server: FaultServer) -> Iterator[None]:
+    """Faults end with the test that asked for them."""
+    yield
+    server.set_rules()
+
+
+@pytest.fixture(scope="module")
+def offer(
+    site: Site, server: FaultServer, guest: Guest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The repository that the host sees; it offers release 2."""
+    del guest  # it is booted before anything is offered
+    folder = site.repository(tmp_path_factory.mktemp("offer") / "repository", site.release("2"))
+    server.set_folder(folder)
+    return folder
+
+
+def refused(guest: Guest, verb: str = "check") -> str:
+    """The reason that the updater gives; the old release still runs, and the status says why."""
+    result = guest.host.run(f"bedplate-update {verb} --json")
+    assert result.rc == 1, result
+    assert "Traceback" not in result.stderr
+    status = guest.status()
+    assert status["version"] == "1"
+    assert status["state"] != "staged"
+    assert status["last_error"], status
+    return str(status["last_error"])
+
+
+def test_a_wrong_signature_is_refused(
+    guest: Guest, offer: Path, server: FaultServer, tmp_path: Path
+) -> None:
+    forged = tmp_path / "forged"
+    shutil.copytree(offer, forged)
+    path = forged / "metadata/timestamp.json"
+    document = json.loads(path.read_text())
+    signature = document["signatures"][0]["sig"]
+    document["signatures"][0]["sig"] = ("0" if signature[0] != "0" else "1") + signature[1:]
+    path.write_text(json.dumps(document))
+    server.set_folder(forged)
+    try:
+        assert re.search("signature", refused(guest))
+    finally:
+        server.set_folder(offer)
+
+
+def test_expired_metadata_is_refused(
+    guest: Guest, site: Site, offer: Path, server: FaultServer, tmp_path: Path
+) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(offer, old)
+    signing = site.signing()
+    past = Signing(signing.ring, datetime.now(UTC), days={"timestamp": 0})
+    Repository(old).refresh(["timestamp"], past)
+    server.set_folder(old)
+    try:
+        assert "expired" in refused(guest)
+    finally:
+        server.set_folder(offer)
+
+
+def test_a_new_release_is_seen(guest: Guest, offer: Path) -> None:
+    del offer
+    answer = json.loads(guest.host.check_output("bedplate-update check --json"))
+    assert "2" in json.dumps(answer)
+
+
+def test_rolled_back_metadata_is_refused(
+    guest: Guest, site: Site, offer: Path, server: FaultServer
+) -> None:
+    """After a look at the newer metadata, an older state of the same repository is an attack."""
+    server.set_folder(site.blank)
+    try:
+        assert "rolled" in refused(guest)
+    finally:
+        server.set_folder(offer)
+
+
+@pytest.mark.parametrize(
+    ("rule", "reason"),
+    [
+        (Rule(r"root\.wire", (Truncate(1000),)), "root.wire"),
+        (Rule(r"root\.wire", (Garble(2000),)), "chunk"),
+        (Rule(r"root\.verity", (Garble(9000),)), "root.verity"),
+        (Rule(r"root\.index", (LieAboutLength(-4),)), "root.index"),
+        (Rule(r"timestamp\.json", (Status(503),)), "timestamp"),
+    ],
+    ids=["truncated", "garbled", "garbled tree", "a length that lies", "a server that is down"],
+)
+def test_a_bad_server_is_refused_with_the_reason(
+    guest: Guest, offer: Path, server: FaultServer, rule: Rule, reason: str
+) -> None:
+    del offer
+    server.set_rules(rule)
+    assert reason in refused(guest, "apply --no-reboot")
+
+
+def test_1_to_2_and_an_unchanged_block_is_not_downloaded(
+    guest: Guest, site: Site, offer: Path, server: FaultServer
+) -> None:
+    del offer
+    server.forget()
+    guest.host.check_output("bedplate-update apply --no-reboot")
+    wire = (site.release("2") / "root.wire").stat().st_size
+    sent = server.bytes_sent(r"root\.wire")
+    assert sent < wire / 10, f"{sent} of {wire} bytes were downloaded"
+    figures = PROJECT / "build/vm-figures.json"
+    if figures.is_file():
+        kept = json.loads(figures.read_text()) | {"stage_bytes": server.bytes_sent()}
+        figures.write_text(json.dumps(kept))
+    reboot(guest)
+    host = guest.wait_until_good("2")
+    assert 'IMAGE_VERSION="2"' in host.file("/usr/lib/os-release").content_string
+    assert guest.status()["slot"] == "b"
+
+
+def reboot(guest: Guest) -> None:
+    """Boot what is staged: the guest is reached anew afterwards."""
+    guest.machine.monitor.forget_events()
+    guest.host.run("systemctl reboot --no-block")
+    guest.machine.wait_for_reboot(BOOT_SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("version", "definition"),
+    [("3", "panic"), ("4", "unhealthy")],
+)
+def test_a_bad_release_takes_itself_back(
+    guest: Guest, site: Site, offer: Path, version: str, definition: str
+) -> None:
+    """It spends its tries, the host is on release 2 again, and never tries it again."""
+    site.offer(offer, site.release(version, f"tests/vm/images/{definition}.yaml"))
+    guest.host.check_output("bedplate-update apply --no-reboot")
+    reboot(guest)
+
+    def back() -> bool | None:
+        host = guest.reach()
+        release = host.run("cat /usr/lib/os-release").stdout
+        if 'IMAGE_VERSION="2"' not in release:
+            guest.machine.wait_for_reboot(UPDATE_SECONDS)
+            return None
+        return True
+
+    wait_until(back, 3 * UPDATE_SECONDS, "release 2 to be back")
+    guest.wait_until_good("2")
+    status = guest.status()
+    assert [each["version"] for each in status["rejected"]][-1] == version
+    assert guest.host.run("bedplate-update apply --no-reboot").rc == 0
+    assert guest.status()["state"] != "staged", "a rejected release was staged again"
+
+
+def test_a_flipped_byte_in_the_other_slot_is_mended(guest: Guest, site: Site, offer: Path) -> None:
+    """2 -> 5 into a slot with random blocks: the tree tells, and the slot is made to match."""
+    guest.host.check_output("dd if=/dev/urandom of=/dev/vda2 bs=4096 seek=100 count=50 conv=fsync")
+    site.offer(offer, site.release("5"))
+    guest.host.check_output("bedplate-update apply --no-reboot")
+    reboot(guest)
+    guest.wait_until_good("5")
+
+
+def test_history_tells_of_every_release(guest: Guest) -> None:
+    history = guest.host.check_output("bedplate-update history --json")
+    for version in ("2", "3", "4", "5"):
+        assert f'"{version}"' in history
+
+
+def test_a_flipped_byte_in_the_running_root_is_caught(guest: Guest) -> None:
+    """The last test of this host: verity refuses the block."""
+    host = guest.host
+    device = "/dev/vda2" if guest.status()["slot"] == "a" else "/dev/vda4"
+    host.check_output(f"dd if=/dev/urandom of={device} bs=4096 seek=20000 count=1 conv=fsync")
+    host.check_output("echo 3 > /proc/sys/vm/drop_caches")
+    assert host.run("dd if=/dev/mapper/root of=/dev/null bs=4096 skip=20000 count=1").rc != 0
+    assert "corrupted" in host.check_output("dmesg | tail -n 40")
