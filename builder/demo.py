@@ -1,0 +1,151 @@
+"""`make demo`: two releases, one host, and an update that nobody starts.
+
+It builds releases 1 and 2, offers both, boots 1 in QEMU and watches the host's own console while
+the host finds, proves, stages and boots 2 by itself. It ends well only if 2 is seen marked good.
+"""
+
+import json
+import logging
+import re
+import shutil
+import sys
+import tempfile
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+from builder.build_cli import read_trust
+from builder.definition.load import load
+from builder.pipeline import Options, build
+from builder.report import Reporter, format_size
+from builder.serve import Server, serving
+from builder.steps.toolbox import tool_tree
+from builder.trust import certificates, keys
+from builder.trust.publish import Signing
+from builder.trust.repository import Repository
+from builder.trust.roles import DEFAULT_KEY_NAMES
+from builder.vm.accelerator import accelerator
+from builder.vm.config import MachineConfig, UserNetwork
+from builder.vm.machine import Machine
+from builder.vm.uki import kernel_of
+from updater.errors import BedplateError
+from updater.version import Version
+
+_DEFINITION = Path("images/base.yaml")
+_FOLDER = Path("build/demo")
+_CACHE = Path(".cache")
+# The keys live as long as the demo's folder and sign nothing that leaves this machine.
+_PASSPHRASE = "a demo, and nothing else"  # noqa: S105
+_DISK_SIZE = 6 << 30
+_BOOT_SECONDS = 900
+_UPDATE_SECONDS = 1800
+_ESCAPES = re.compile(r"\x1b\[[0-9;?=!]*[A-Za-z]|\x1b[()][A-Z0-9]|[^\x20-\x7e\n]")
+
+
+def main() -> int:
+    """Run the demo: 0 if the host was seen to run release 2, marked good; else 1."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
+    try:
+        _run(Reporter())
+    except BedplateError as error:
+        sys.stderr.write(f"bedplate: {error}\n")
+        return error.exit_code
+    except OSError as error:
+        sys.stderr.write(f"bedplate: {error.filename or 'system'}: {error.strerror or error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("bedplate: interrupted; the host is off, the releases are kept\n")
+        return 130
+    return 0
+
+
+def _run(reporter: Reporter) -> None:
+    folder, cache = _FOLDER.absolute(), _CACHE.absolute()
+    signing = _keys(folder)
+    served = folder / "repository"
+    published = Repository(served)
+    options = Options(folder, cache, trust=read_trust(served, folder / "keys"))
+    for text in ("1", "2"):
+        definition = load(_DEFINITION, overrides={"version": text})
+        built = build(definition, options, reporter)
+        published.add(built.folder, signing)
+        published.promote(Version.parse(text), "stable", [], signing)
+        reporter.summary(f"release {text}: {format_size(built.wire_size)} on the wire")
+    image = folder / "bedplate_1/bedplate_1.qcow2"
+    with (
+        serving(served) as server,
+        tempfile.TemporaryDirectory(prefix="bedplate-demo.") as name,
+    ):
+        _watch(image, Path(name), server, reporter)
+
+
+def _keys(folder: Path) -> Signing:
+    """Fresh keys and a fresh repository: a demo starts from nothing but its caches."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    store = folder / "keys"
+    keys.generate(store, DEFAULT_KEY_NAMES, _PASSPHRASE)
+    for kind in certificates.KINDS:
+        certificates.generate_pair(store, kind, _PASSPHRASE)
+    ring = keys.KeyRing([keys.KeyStore(store, lambda _opens: _PASSPHRASE)])
+    signing = Signing(ring, datetime.now(UTC))
+    Repository(folder / "repository").init(signing)
+    return signing
+
+
+def _watch(image: Path, folder: Path, server: Server, reporter: Reporter) -> None:
+    tree = tool_tree(_CACHE.absolute(), "trixie", None, on_line=lambda _line: None)
+    kernel = folder / "vmlinuz"
+    kernel.write_bytes(kernel_of(image.parent / "bedplate.efi"))
+    port = server.url.rpartition(":")[2].rstrip("/")
+    settings = {
+        "server": f"http://10.0.2.2:{port}",
+        "channel": "stable",
+        "strategy": "reboot",
+        "interval": 60,
+        "jitter": 5,
+        "reboot_delay": 5,
+    }
+    config = MachineConfig(
+        folder=folder / "machine",
+        accelerator=accelerator(tree, kernel, _CACHE.absolute()),
+        image=image,
+        disk_size=_DISK_SIZE,
+        credentials={"bedplate.update": json.dumps(settings)},
+        networks=(UserNetwork(forwards=()),),
+    )
+    config.folder.mkdir()
+    reporter.info(f"booting release 1 ({config.accelerator}); this is its console")
+    with Machine(config, tree) as machine:
+        machine.start()
+        done = threading.Event()
+        console = threading.Thread(target=_show_console, args=(machine, done), daemon=True)
+        console.start()
+        with reporter.step("release 1 boots") as step:
+            machine.wait_for_console(r"version +1 .*(\n.*){1,6}health +good", _BOOT_SECONDS)
+            step.note("good")
+        with reporter.step("the host updates itself") as step:
+            mark = machine.console_size()
+            machine.wait_for_console(
+                r"version +2 .*(\n.*){1,6}health +good", _UPDATE_SECONDS, since=mark
+            )
+            step.note(f"{format_size(server.bytes_sent())} downloaded")
+        done.set()
+    reporter.summary("release 2 runs, marked good, and nobody logged in")
+
+
+def _show_console(machine: Machine, done: threading.Event) -> None:
+    """Pass the host's console on, line by line and without terminal controls."""
+    rest = ""
+    for piece in machine.follow_console():
+        *lines, rest = (rest + piece.decode(errors="replace")).split("\n")
+        for line in lines:
+            if text := _ESCAPES.sub("", line).strip():
+                sys.stdout.write(f"    | {text}\n")
+        sys.stdout.flush()
+        if done.is_set():
+            return
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
