@@ -229,5 +229,4 @@ def guest_of(
     )
     config.folder.mkdir()
     with Machine(config, tools()) as machine, SshAccess(folder, key) as access:
-        machine.start()
         yield Guest(machine, access)

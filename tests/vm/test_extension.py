@@ -1,0 +1,36 @@
+"""An extension of another signer, or of none, is refused; the host goes on without it."""
+
+from pathlib import Path
+
+import pytest
+from faultserver import FaultServer
+from site_of_tests import BOOT_SECONDS, PASSPHRASE, Site, guest_of
+
+from builder.extension import Signer
+from builder.extension_cli import read_signer
+from builder.trust import certificates
+from builder.vm.wait import WaitError
+
+
+def stranger(folder: Path) -> Signer:
+    """A signer whose certificate no image of ours holds."""
+    certificates.generate_pair(folder, certificates.EXTENSIONS, PASSPHRASE)
+    passphrase = folder / "passphrase"
+    passphrase.write_text(PASSPHRASE)
+    return read_signer(folder, passphrase)
+
+
+@pytest.mark.parametrize("signed", [True, False], ids=["another key", "no signature"])
+def test_an_extension_that_is_not_ours_is_refused(
+    site: Site, server: FaultServer, tmp_path: Path, *, signed: bool
+) -> None:
+    signer = stranger(tmp_path / "keys") if signed else None
+    disk = site.extension_disk("stranger" if signed else "unsigned", signer)
+    image = site.release("1") / "bedplate_1.qcow2"
+    with guest_of(
+        site, tmp_path / "host", image=image, server=server.url_for_guest(), extension=disk
+    ) as guest:
+        guest.machine.wait_for_console(r"systemd-sysext.*developer", BOOT_SECONDS)
+        guest.machine.wait_for_console(r"health +good", BOOT_SECONDS)
+        with pytest.raises(WaitError):
+            guest.machine.wait_for_ssh(5)
