@@ -4,13 +4,17 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tuf.api.exceptions import RepositoryError
+
 from builder import pipeline, verify
 from builder.definition.cli import parse_overrides
 from builder.definition.load import load
 from builder.definition.model import Definition
+from builder.extension import read_certificate
 from builder.inventory.lock import Lock, parse_lock
 from builder.report import Reporter, emit_json, format_size
 from builder.steps.root import Trust
+from builder.trust.tuf_types import Metadata, Root
 from updater.errors import InputError
 
 if TYPE_CHECKING:
@@ -58,18 +62,29 @@ def read_trust(repository: Path, keys: Path) -> Trust:
     """What images of this repository trust.
 
     Raises:
-        InputError: there is no repository or no certificate: an image without them could never
-            be updated, so none is built.
+        InputError: there is no repository or no certificate, or they are garbled: an image that
+            trusts nothing could never be updated, so none is built.
     """
-    roots = sorted(
-        (repository / "metadata").glob("*.root.json"), key=lambda path: int(path.name.split(".")[0])
-    )
-    certificate = keys / "extensions.crt"
+    roots = {
+        int(path.name.partition(".")[0]): path
+        for path in (repository / "metadata").glob("*.root.json")
+        if path.name.partition(".")[0].isdecimal()
+    }
     if not roots:
         raise InputError(f"{repository}: holds no TUF root; run `bedplate release init` first")
-    if not certificate.is_file():
-        raise InputError(f"{certificate}: not found; run `bedplate keygen` first")
-    return Trust(roots[-1].read_bytes(), certificate.read_bytes())
+    root = roots[max(roots)]
+    data = root.read_bytes()
+    try:
+        metadata = Metadata[Root].from_bytes(data)
+        if not isinstance(metadata.signed, Root):
+            raise InputError(f"{root}: is no TUF root, but of type {metadata.signed.type}")
+        # The specification's 5.3.4 on a new root: signed as itself says.
+        metadata.signed.verify_delegate("root", metadata.signed_bytes, metadata.signatures)
+    except (RepositoryError, ValueError) as error:
+        raise InputError(f"{root}: is no TUF root that a host would take: {error}") from error
+    certificate = keys / "extensions.crt"
+    read_certificate(certificate)
+    return Trust(data, certificate.read_bytes())
 
 
 def _build(args: argparse.Namespace) -> int:

@@ -7,7 +7,6 @@ hash. The host looks only at those whose signer's certificate is in its image.
 import base64
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -24,12 +23,15 @@ from cryptography.hazmat.primitives.serialization.pkcs7 import (
 
 from builder.definition.model import Definition
 from builder.definition.render import laid_files, write_files
+from builder.output import fixed_umask, put
 from builder.report import Reporter, format_size
 from builder.run import Sandbox
 from builder.steps import prune, seal
 from builder.steps.bootstrap import Selection, Variant, bootstrap, unpack
 from builder.steps.disk import slot_uuids
 from builder.steps.toolbox import tool_tree, toolbox
+from builder.steps.tree import entries
+from updater.errors import InputError
 
 FILES_LIST = "files.txt"
 _SIGNATURE_SPACE = 16384
@@ -59,11 +61,12 @@ def build_extension(
             out, so that an extension adds to /usr and changes nothing in it.
 
     Raises:
+        InputError: `base` is not the folder of a build.
         BedplateError: a step failed.
     """
-    there = frozenset((base / FILES_LIST).read_text().splitlines())
+    there = _files_of(base)
     (cache / "work").mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache / "work") as folder:
+    with fixed_umask(), tempfile.TemporaryDirectory(dir=cache / "work") as folder:
         work = Path(folder).resolve()
         with reporter.step("tool tree") as step:
             tree = tool_tree(cache, definition.suite, definition.mirror, on_line=step.output)
@@ -80,17 +83,38 @@ def build_extension(
             unpack(tar, root)
             _reduce(root, definition, there, tools)
             made = _seal(root, work, definition.name, tools, signer)
-            output.mkdir(parents=True, exist_ok=True)
             final = output / f"{definition.name}.raw"
-            shutil.move(made, final)
+            put(made, final)
             step.note(format_size(final.stat().st_size))
     return final
+
+
+def read_certificate(path: Path) -> x509.Certificate:
+    """The certificate in a PEM file.
+
+    Raises:
+        InputError: it is missing, or is no certificate.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: not found; run `bedplate keygen` first")
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except ValueError as error:
+        raise InputError(f"{path}: expected a certificate in PEM: {error}") from error
+
+
+def _files_of(base: Path) -> frozenset[str]:
+    """What a build's image holds, relative to its root."""
+    path = base / FILES_LIST
+    if not path.is_file():
+        raise InputError(f"{path}: not found; give the folder that `bedplate build` made")
+    return frozenset(path.read_text().splitlines())
 
 
 def _reduce(root: Path, definition: Definition, there: frozenset[str], tools: Sandbox) -> None:
     """Leave what the definition keeps and needs, without what the base has, and only /usr."""
     prune.prune(root, definition.prune, definition.keep, tools)
-    for path in prune.entries(root):
+    for path in entries(root):
         if str(path.relative_to(root)) in there:
             path.unlink()
     for path in root.iterdir():
@@ -153,5 +177,5 @@ def make_extension_disk(extensions: list[Path], disk: Path, tools: Sandbox) -> N
     """A disk that a host takes extensions from when it is attached: EROFS, with a known label."""
     with tempfile.TemporaryDirectory(dir=disk.parent) as folder:
         for extension in extensions:
-            os.link(extension, Path(folder) / extension.name)
+            shutil.copy2(extension, Path(folder) / extension.name)
         tools.run(["mkfs.erofs", "--quiet", "--all-root", "-LBEDPLATE_EXT", str(disk), folder])

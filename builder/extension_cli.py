@@ -4,11 +4,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from builder.definition.load import load
-from builder.extension import Signer, build_extension
+from builder.extension import Signer, build_extension, read_certificate
 from builder.report import Reporter, emit_json
 from builder.trust.keys import load_private_key
 from builder.trust.passphrase import from_surroundings
@@ -53,7 +52,12 @@ def read_signer(keys: Path, passphrase_file: Path | None) -> Signer:
     key = load_private_key(private, passphrase)
     if not isinstance(key, rsa.RSAPrivateKey):
         raise InputError(f"{private}: expected an RSA key")
-    return Signer(key, x509.load_pem_x509_certificate(certificate.read_bytes()))
+    signer = Signer(key, read_certificate(certificate))
+    if signer.certificate.public_key() != key.public_key():
+        raise InputError(
+            f"{certificate}: is not of the key in {private}; no host would take what it signs"
+        )
+    return signer
 
 
 def _build(args: argparse.Namespace) -> int:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,20 +9,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from builder.definition.model import Definition
+from builder.definition.model import Budgets, Definition
 from builder.inventory.dpkg import read_packages
 from builder.inventory.lock import Lock, render_lock
 from builder.inventory.sbom import write_sbom
 from builder.inventory.sizes import measure, render_table, size_report
 from builder.inventory.sizes import to_plain as sizes_to_plain
+from builder.output import fixed_umask, put
 from builder.report import Reporter, Step, format_size
 from builder.run import Sandbox
-from builder.steps import disk, initrd, kernel, prune, root, seal
+from builder.steps import disk, initrd, kernel, root, seal
 from builder.steps.bootstrap import Selection, Variant, unpack
 from builder.steps.packages import RootPackages, rebuild, resolve
 from builder.steps.toolbox import tool_tree, toolbox
+from builder.steps.tree import entries
 from updater import manifest, wire
 from updater.errors import BedplateError
+from updater.files import write_atomic
 from updater.version import Version
 
 # Of a 161 MiB root, level 9 makes 58 MB in 7 s of CPU, level 19 makes 54 MB in 87 s.
@@ -113,7 +115,7 @@ def build(definition: Definition, options: Options, reporter: Reporter) -> Build
     Raises:
         BedplateError: a step failed; what it had made is gone again.
     """
-    with _workspace(options.cache) as work:
+    with fixed_umask(), _workspace(options.cache) as work:
         with reporter.step("tool tree") as step:
             tools = _tools(definition, options.cache, work, step)
         with reporter.step("packages") as step:
@@ -122,10 +124,7 @@ def build(definition: Definition, options: Options, reporter: Reporter) -> Build
         site = _Site(definition, options, packages, tools, work, work / "out")
         site.out.mkdir()
         built = _assemble(site, reporter)
-        options.output.mkdir(parents=True, exist_ok=True)
-        if built.folder.exists():
-            shutil.rmtree(built.folder)
-        shutil.move(site.out, built.folder)
+        put(site.out, built.folder)
     return built
 
 
@@ -176,7 +175,12 @@ def _assemble(site: _Site, reporter: Reporter) -> Build:
         wire_size=described.wire.length,
         lock=site.packages.lock,
     )
-    _hold_to_budgets(definition, built)
+    if over := over_budget(definition.budgets, built):
+        # All else is gone in a moment, and of what is too large a person has to see the parts.
+        sizes = site.options.output / f"{site.label}.sizes.txt"
+        sizes.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(sizes, (site.out / "sizes.txt").read_bytes())
+        raise BudgetError(f"{'; '.join(over)}; see {sizes} for what to prune")
     return built
 
 
@@ -201,7 +205,7 @@ def _root(site: _Site, tree: Path, ramdisk: Path, step: Step) -> str:
     kernel.take_kernel(tree, site.work / "vmlinuz")
     initrd.gather(tree, ramdisk, site.tools, definition.initrd)
     root.complete(tree, definition, site.tools, site.options.trust)
-    names = sorted(str(path.relative_to(tree)) for path in prune.entries(tree))
+    names = sorted(str(path.relative_to(tree)) for path in entries(tree))
     (site.out / "files.txt").write_text("".join(f"{name}\n" for name in names))
     report = size_report(site.label, installed, before=unpacked, after=measure(tree))
     (site.out / "sizes.txt").write_text(render_table(report))
@@ -265,9 +269,9 @@ def _artefact(path: Path) -> manifest.Artefact:
     return manifest.Artefact(path.name, digest, path.stat().st_size)
 
 
-def _hold_to_budgets(definition: Definition, built: Build) -> None:
-    budgets = definition.budgets
-    over = [
+def over_budget(budgets: Budgets, built: Build) -> list[str]:
+    """What is larger than the definition allows, a sentence each."""
+    return [
         f"{name} has {format_size(size)}, its budget is {format_size(budget)}"
         for name, size, budget in (
             ("the root", built.root_size, budgets.root),
@@ -277,8 +281,6 @@ def _hold_to_budgets(definition: Definition, built: Build) -> None:
         )
         if budget is not None and size > budget
     ]
-    if over:
-        raise BudgetError(f"{'; '.join(over)}: see sizes.txt for what to prune")
 
 
 def _tools(definition: Definition, cache: Path, work: Path, step: Step) -> Sandbox:

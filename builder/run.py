@@ -64,7 +64,8 @@ def run(
             stderr=subprocess.PIPE,
         )
     except OSError as error:
-        raise CommandError(f"cannot run {argv[0]}: {error.strerror}; is it installed?") from error
+        hint = "is it installed?" if error.filename == argv[0] else str(error.filename)
+        raise CommandError(f"cannot run {argv[0]}: {error.strerror}; {hint}") from error
     with process:
         stdout = _drive(process, stdin, last, on_line)
     if process.returncode:
@@ -149,7 +150,9 @@ class Sandbox:
             view += ["--ro-bind", str(self.tree / name), f"/{name}"]
         for name in ("bin", "sbin", "lib", "lib64"):
             view += ["--symlink", f"usr/{name}", f"/{name}"]
-        view += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/var/tmp"]  # noqa: S108
+        # The machine's TMPDIR is not in the view.
+        view += ["--unsetenv", "TMPDIR", "--proc", "/proc", "--dev", "/dev"]
+        view += ["--tmpfs", "/tmp", "--tmpfs", "/var/tmp"]  # noqa: S108
         for path in self.writable:
             view += ["--bind", str(path), str(path)]
         for path in self.readable:

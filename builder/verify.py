@@ -64,7 +64,8 @@ def _difference(one: Path, other: Path) -> str | None:
         while True:
             a, b = left.read(1 << 20), right.read(1 << 20)
             if a != b:
-                within = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), 0)
+                both = enumerate(zip(a, b, strict=False))
+                within = next((i for i, (x, y) in both if x != y), min(len(a), len(b)))
                 return f"{one.name}: first at byte {offset + within}"
             offset += len(a)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from builder.run import Sandbox
+from builder.steps.tree import trail
 
 _NEEDED = re.compile(r"\(NEEDED\)\s+Shared library: \[(.+)\]")
 _BATCH = 500
@@ -54,13 +55,10 @@ def library_closure(
     todo = [*roots, *kept]
     while todo:
         path = todo.pop()
-        real = path.resolve()
-        if real != path and real not in kept and real.is_relative_to(tree):
-            kept.add(real)
-            todo.append(real)
-        for name in needed.get(real, ()):
-            for library in by_name.get(name, ()):
-                if library not in kept:
-                    kept.add(library)
-                    todo.append(library)
+        *links, end = trail(tree, path)
+        libraries = [library for name in needed.get(end, ()) for library in by_name.get(name, ())]
+        for found in (*links, end, *libraries):
+            if found != path and found not in kept:
+                kept.add(found)
+                todo.append(found)
     return frozenset(kept)

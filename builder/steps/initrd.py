@@ -12,11 +12,16 @@ from builder.run import Sandbox
 from builder.steps.elf import library_closure, needed_libraries
 from builder.steps.kernel import kernel_version, select
 from builder.steps.overlay import want_units
-from builder.steps.prune import entries, matches, within
+from builder.steps.tree import entries, listed, trail
+from updater.errors import BedplateError
 from updater.files import write_atomic
 
 _MERGED = ("bin", "sbin", "lib", "lib64")
 _EMPTY = ("dev", "etc", "proc", "run", "sys", "sysroot", "tmp", "var")
+
+
+class InitrdError(BedplateError):
+    """The root has not what the definition wants in the initrd."""
 
 
 def gather(root: Path, target: Path, tools: Sandbox, wanted: Initrd) -> None:
@@ -25,6 +30,10 @@ def gather(root: Path, target: Path, tools: Sandbox, wanted: Initrd) -> None:
     Args:
         root: the Debian tree, before it is pruned.
         wanted: the definition's globs of programs and files, and patterns of modules.
+
+    Raises:
+        InitrdError: globs match no file.
+        KernelError: patterns match no module and no built-in.
     """
     for name in _EMPTY:
         (target / name).mkdir(parents=True)
@@ -33,19 +42,34 @@ def gather(root: Path, target: Path, tools: Sandbox, wanted: Initrd) -> None:
         (target / name).symlink_to(f"usr/{name}")
     everything = list(entries(root))
     patterns = (*wanted.programs, *wanted.files)
-    chosen = {path for path in everything if matches(str(path.relative_to(root)), patterns)}
-    chosen |= {within(root, path) for path in chosen}
+    chosen = _chosen(root, everything, patterns)
     chosen |= library_closure(root, chosen, needed_libraries(tools, everything))
-    for path in sorted(chosen):
+    # What a link ends at may be a folder, or not there before the host runs.
+    for path in sorted(chosen.intersection(everything)):
         copy = target / path.relative_to(root)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, copy, follow_symlinks=False)
     _copy_modules(root, target, tools, wanted.modules)
 
 
+def _chosen(root: Path, everything: Sequence[Path], patterns: Sequence[str]) -> set[Path]:
+    """What the globs say, with the links that it leads through and where those end."""
+    chosen: set[Path] = set()
+    missing = []
+    for pattern in patterns:
+        hits = {path for path in everything if listed(root, path, (pattern,))}
+        if not hits:
+            missing.append(pattern)
+        chosen |= hits
+    if missing:
+        raise InitrdError(f"initrd: no file of the packages matches {', '.join(missing)}")
+    return chosen | {step for path in chosen if path.is_symlink() for step in trail(root, path)}
+
+
 def _copy_modules(root: Path, target: Path, tools: Sandbox, patterns: Sequence[str]) -> None:
     version = kernel_version(root)
     home = Path("usr/lib/modules") / version
+    (target / home).mkdir(parents=True, exist_ok=True)
     for relative in select(root / home, patterns):
         copy = target / home / relative
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -79,7 +103,7 @@ def pack(target: Path, tools: Sandbox, epoch: int, *, cache: Path | None) -> Pat
     tools.run(
         ["cpio", "--quiet", "--create", "--format=newc", "--reproducible", "--owner=+0:+0"]
         + ["--null", f"--file={archive}"],
-        stdin="\0".join(names).encode() + b"\0",
+        stdin=b"\0".join(map(os.fsencode, names)) + b"\0",
         cwd=target,
     )
     packed = archive.with_suffix(".zst")

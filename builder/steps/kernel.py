@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from builder.run import Sandbox
-from builder.steps.prune import matches
+from builder.steps.tree import matches
 from updater.errors import BedplateError
 
 
@@ -41,8 +41,8 @@ def keep_modules(tree: Path, tools: Sandbox, patterns: Sequence[str]) -> None:
     for path in sorted(home.rglob("*.ko.xz")):
         if str(path.relative_to(home)) not in chosen:
             path.unlink()
-    packed = sorted(str(path) for path in home.rglob("*.ko.xz"))
-    tools.run(["xz", "--decompress", *packed])
+    if packed := sorted(str(path) for path in home.rglob("*.ko.xz")):
+        tools.run(["xz", "--decompress", *packed])
     tools.run(["depmod", "--basedir", str(tree), version])
 
 

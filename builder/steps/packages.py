@@ -69,11 +69,12 @@ def rebuild(
         LockError: a .deb is missing or is not the one that was locked.
     """
     pool = _made(work / "pool")
+    for package in lock.packages:
+        if (archives / package.filename).is_file():
+            shutil.copyfile(archives / package.filename, pool / package.filename)
     pinned = tuple(f"{package.name}={package.version}" for package in lock.packages)
     if selection.mirror is None:
-        check_archives(lock, archives)
-        for package in lock.packages:
-            shutil.copyfile(archives / package.filename, pool / package.filename)
+        check_archives(lock, pool)
         index = replace(tools, readable=(*tools.readable, pool)).run(
             ["dpkg-scanpackages", "--multiversion", "."], cwd=pool
         )

@@ -23,17 +23,24 @@ class _Finder(ModuleFinder):
 
 def imported_files(tree: Path, modules: list[str]) -> list[str]:
     """Files of every module that `modules` can reach by import statements, sorted."""
-    stdlib = next(iter(sorted((tree / "usr/lib").glob("python3.*"))))
+    stdlib = next(iter(sorted((tree / "usr/lib").glob("python3.*"))), None)
+    if stdlib is None:
+        sys.exit("no Python in the image: usr/lib/python3.* is not there")
     search = [stdlib, stdlib / "lib-dynload", tree / "usr/lib/python3/dist-packages"]
     finder = _Finder(path=[str(folder) for folder in search])
+    missing = []
     # What the interpreter itself imports before a program starts.
     for module in ("encodings", "site", "codecs", "io", "runpy", *modules):
-        finder.import_hook(module)
-    origins = (getattr(module, "__file__", None) for module in finder.modules.values())
-    files = {Path(origin) for origin in origins if origin}
-    missing = [name for name in modules if name not in finder.modules]
+        try:
+            finder.import_hook(module)
+        except ImportError:
+            missing.append(module)
+        except SyntaxError as error:
+            sys.exit(f"{error.filename}:{error.lineno}: {error.msg}")
     if missing:
         sys.exit(f"not in the image: {', '.join(missing)}")
+    origins = (getattr(module, "__file__", None) for module in finder.modules.values())
+    files = {Path(origin) for origin in origins if origin}
     return sorted(str(path.relative_to(tree)) for path in files)
 
 

@@ -10,6 +10,7 @@ from builder.definition.model import Definition
 from builder.definition.render import laid_files, write_files
 from builder.run import Sandbox
 from builder.steps import kernel, overlay, prune, python
+from builder.steps.tree import entries, listed
 
 _MOUNT_POINTS = ("boot", "dev", "home", "mnt", "opt", "proc", "root", "run", "sys", "tmp", "var")
 
@@ -59,9 +60,9 @@ def complete(tree: Path, definition: Definition, tools: Sandbox, trust: Trust) -
 
 def _clear_setuid(tree: Path, allowed: tuple[str, ...]) -> None:
     """Take the privilege from Debian's setuid programs; root runs them all here."""
-    for path in prune.entries(tree):
+    for path in entries(tree):
         mode = path.lstat().st_mode
-        if stat.S_ISREG(mode) and mode & 0o6000 and not prune.listed(tree, path, allowed):
+        if stat.S_ISREG(mode) and mode & 0o6000 and not listed(tree, path, allowed):
             path.chmod(stat.S_IMODE(mode) & 0o1777)
 
 
