@@ -180,6 +180,20 @@ class Guest:
         host: Host = testinfra.get_host(self.access.url)
         return host
 
+    def back_to_ready(self) -> Host:
+        """As it was when release 1 had just become good, whatever has happened since."""
+        if not self.machine.running:
+            self.machine.start("ready")
+        else:
+            self.machine.load("ready")
+        return self.reach()
+
+    def reboot(self) -> None:
+        """Boot what is staged; the host is to be reached anew afterwards."""
+        self.machine.monitor.forget_events()
+        self.host.run("systemctl reboot --no-block")
+        self.machine.wait_for_reboot(BOOT_SECONDS)
+
     def status(self) -> Mapping[str, Any]:
         """What the updater says of itself."""
         text = self.host.check_output("bedplate-update status --json")

@@ -4,12 +4,12 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from faultserver import FaultServer, Garble, LieAboutLength, Rule, Status, Truncate
-from site_of_tests import BOOT_SECONDS, PROJECT, UPDATE_SECONDS, Guest, Site
+from site_of_tests import PROJECT, UPDATE_SECONDS, Guest, Site
 
 from builder.trust.publish import Signing
 from builder.trust.repository import Repository
@@ -28,7 +28,7 @@ def offer(
     site: Site, server: FaultServer, guest: Guest, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The repository that the host sees; it offers release 2."""
-    del guest  # it is booted before anything is offered
+    guest.back_to_ready()
     folder = site.repository(tmp_path_factory.mktemp("offer") / "repository", site.release("2"))
     server.set_folder(folder)
     return folder
@@ -68,8 +68,8 @@ def test_expired_metadata_is_refused(
 ) -> None:
     old = tmp_path / "old"
     shutil.copytree(offer, old)
-    signing = site.signing()
-    past = Signing(signing.ring, datetime.now(UTC), days={"timestamp": 0})
+    signed = datetime.now(UTC) - timedelta(days=3)
+    past = Signing(site.signing().ring, signed, days={"timestamp": 1})
     Repository(old).refresh(["timestamp"], past)
     server.set_folder(old)
     try:
@@ -127,17 +127,10 @@ def test_1_to_2_and_an_unchanged_block_is_not_downloaded(
     if figures.is_file():
         kept = json.loads(figures.read_text()) | {"stage_bytes": server.bytes_sent()}
         figures.write_text(json.dumps(kept))
-    reboot(guest)
+    guest.reboot()
     host = guest.wait_until_good("2")
     assert 'IMAGE_VERSION="2"' in host.file("/usr/lib/os-release").content_string
     assert guest.status()["slot"] == "b"
-
-
-def reboot(guest: Guest) -> None:
-    """Boot what is staged: the guest is reached anew afterwards."""
-    guest.machine.monitor.forget_events()
-    guest.host.run("systemctl reboot --no-block")
-    guest.machine.wait_for_reboot(BOOT_SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -150,7 +143,7 @@ def test_a_bad_release_takes_itself_back(
     """It spends its tries, the host is on release 2 again, and never tries it again."""
     site.offer(offer, site.release(version, f"tests/vm/images/{definition}.yaml"))
     guest.host.check_output("bedplate-update apply --no-reboot")
-    reboot(guest)
+    guest.reboot()
 
     def back() -> bool | None:
         host = guest.reach()
@@ -173,7 +166,7 @@ def test_a_flipped_byte_in_the_other_slot_is_mended(guest: Guest, site: Site, of
     guest.host.check_output("dd if=/dev/urandom of=/dev/vda2 bs=4096 seek=100 count=50 conv=fsync")
     site.offer(offer, site.release("5"))
     guest.host.check_output("bedplate-update apply --no-reboot")
-    reboot(guest)
+    guest.reboot()
     guest.wait_until_good("5")
 
 

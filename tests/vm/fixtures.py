@@ -37,4 +37,5 @@ def guest(
     folder = tmp_path_factory.mktemp("guest") / "one"
     with guest_of(site, folder, image=image, server=server.url_for_guest()) as running:
         running.wait_until_good("1")
+        running.machine.save("ready")
         yield running

@@ -1,0 +1,16 @@
+"""The power goes ten times in each part of an update, at random moments."""
+
+from pathlib import Path
+
+import cuts
+import pytest
+from faultserver import FaultServer
+from site_of_tests import Guest, Site
+
+
+@pytest.mark.parametrize("kind", [*cuts.KINDS] * 10)
+def test_a_host_survives_every_power_cut(
+    guest: Guest, site: Site, server: FaultServer, tmp_path: Path, kind: str
+) -> None:
+    cuts.prepare(guest, site, server, tmp_path)
+    cuts.survive(guest, cuts.KINDS[kind](guest))

@@ -1,0 +1,16 @@
+"""The power goes twice in each part of an update; tests/fault/ does it more often."""
+
+from pathlib import Path
+
+import cuts
+import pytest
+from faultserver import FaultServer
+from site_of_tests import Guest, Site
+
+
+@pytest.mark.parametrize("kind", [*cuts.KINDS] * 2)
+def test_a_host_survives_a_power_cut(
+    guest: Guest, site: Site, server: FaultServer, tmp_path: Path, kind: str
+) -> None:
+    cuts.prepare(guest, site, server, tmp_path)
+    cuts.survive(guest, cuts.KINDS[kind](guest))
