@@ -11,11 +11,12 @@ from builder.definition.cli import parse_overrides
 from builder.definition.load import load
 from builder.definition.model import Definition
 from builder.extension import read_certificate
-from builder.inventory.lock import Lock, parse_lock
+from builder.inventory.lock import Lock, LockError, parse_lock
 from builder.report import Reporter, emit_json, format_size
 from builder.steps.root import Trust
 from builder.trust.tuf_types import Metadata, Root
 from updater.errors import InputError
+from updater.strict import FormatError
 
 if TYPE_CHECKING:
     # argparse keeps this name to itself, but has no other for it.
@@ -120,4 +121,7 @@ def _lock(path: Path) -> Lock:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from error
-    return parse_lock(data, str(path))
+    try:
+        return parse_lock(data, str(path))
+    except (FormatError, LockError) as error:
+        raise InputError(str(error)) from error

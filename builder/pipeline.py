@@ -175,12 +175,7 @@ def _assemble(site: _Site, reporter: Reporter) -> Build:
         wire_size=described.wire.length,
         lock=site.packages.lock,
     )
-    if over := over_budget(definition.budgets, built):
-        # All else is gone in a moment, and of what is too large a person has to see the parts.
-        sizes = site.options.output / f"{site.label}.sizes.txt"
-        sizes.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(sizes, (site.out / "sizes.txt").read_bytes())
-        raise BudgetError(f"{'; '.join(over)}; see {sizes} for what to prune")
+    hold_to_budgets(definition, site.options, site.out, built)
     return built
 
 
@@ -267,6 +262,19 @@ def _artefact(path: Path) -> manifest.Artefact:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return manifest.Artefact(path.name, digest, path.stat().st_size)
+
+
+def hold_to_budgets(definition: Definition, options: Options, out: Path, built: Build) -> None:
+    """Refuse a build that is too large; its list of sizes stays beside where it would be.
+
+    Raises:
+        BudgetError: with each part, its size and where the list is.
+    """
+    if over := over_budget(definition.budgets, built):
+        sizes = options.output / f"{built.folder.name}.sizes.txt"
+        sizes.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(sizes, (out / "sizes.txt").read_bytes())
+        raise BudgetError(f"{'; '.join(over)}; see {sizes} for what to prune")
 
 
 def over_budget(budgets: Budgets, built: Build) -> list[str]:
