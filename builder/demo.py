@@ -117,7 +117,6 @@ def _watch(image: Path, folder: Path, server: Server, reporter: Reporter) -> Non
     config.folder.mkdir()
     reporter.info(f"booting release 1 ({config.accelerator}); this is its console")
     with Machine(config, tree) as machine:
-        machine.start()
         done = threading.Event()
         console = threading.Thread(target=_show_console, args=(machine, done), daemon=True)
         console.start()

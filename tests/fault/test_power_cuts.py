@@ -9,7 +9,7 @@ from site_of_tests import Guest, Site
 
 
 @pytest.mark.parametrize("kind", [*cuts.KINDS] * 10)
-def test_a_host_survives_every_power_cut(
+def test_a_host_survives_a_power_cut(
     guest: Guest, site: Site, server: FaultServer, tmp_path: Path, kind: str
 ) -> None:
     cuts.prepare(guest, site, server, tmp_path)
