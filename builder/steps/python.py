@@ -42,6 +42,7 @@ def trim(tree: Path, tools: Sandbox, modules: Sequence[str]) -> None:
     Byte code is made by one process in a fixed order and is never checked against a source
     (PEP 552), so that the same sources give the same bytes.
     """
+    _name_namespaces(tree / "usr/lib/python3/dist-packages")
     sandbox = replace(tools, readable=(*tools.readable, _CLOSURE.parent))
     listing = sandbox.run(["python3", "-I", str(_CLOSURE), str(tree), *modules])
     used = {tree / line for line in listing.splitlines()}
@@ -57,6 +58,15 @@ def trim(tree: Path, tools: Sandbox, modules: Sequence[str]) -> None:
         )
         for source in sorted(top.rglob("*.py")):
             source.unlink()
+
+
+def _name_namespaces(site: Path) -> None:
+    """Make packages of folders that are packages without saying so, or the closure misses them.
+
+    The standard library's modulefinder knows no namespace packages (PEP 420).
+    """
+    for folder in sorted({path.parent for path in site.rglob("*.py")} - {site}):
+        (folder / "__init__.py").touch()
 
 
 def _tops(tree: Path) -> list[Path]:
