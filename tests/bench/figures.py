@@ -1,0 +1,87 @@
+"""One figure, its aim beside it, and how both are shown."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+MB = 1_000_000
+
+
+class Unit(StrEnum):
+    """What a figure counts."""
+
+    SECONDS = "s"
+    BYTES = "B"
+    RATE = "B/s"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """`aim` is what the value should stay under, in the same unit; None where there is none."""
+
+    name: str
+    value: float
+    unit: Unit
+    aim: float | None = None
+    note: str = ""
+
+
+# What the VM tests leave in build/vm-figures.json, and what issue 2 aims for.
+_VM = (
+    Figure("VM: kernel start to boot-complete.target", 0, Unit.SECONDS, 20, "boot_seconds"),
+    Figure("VM: memory in use after boot", 0, Unit.BYTES, 160 * MB, "memory_bytes"),
+    Figure("VM: staging 1 -> 2", 0, Unit.SECONDS, None, "stage_seconds"),
+    Figure("VM: bytes served for 1 -> 2", 0, Unit.BYTES, None, "stage_bytes"),
+)
+
+
+def of_vms(path: Path) -> list[Figure]:
+    """What the VM tests measured last; nothing if they did not run."""
+    try:
+        kept: Mapping[str, object] = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return []
+    found = ((figure, kept.get(figure.note)) for figure in _VM)
+    return [
+        Figure(figure.name, float(value), figure.unit, figure.aim, f"from {path}")
+        for figure, value in found
+        if isinstance(value, int | float)
+    ]
+
+
+def shown(value: float, unit: Unit) -> str:
+    """A value for people."""
+    if unit is Unit.SECONDS:
+        return f"{value:.1f} s"
+    if unit is Unit.RATE:
+        return f"{value / MB:.0f} MB/s"
+    return f"{value / MB:.2f} MB" if value < 10 * MB else f"{value / MB:.1f} MB"
+
+
+def table(figures: Sequence[Figure]) -> None:
+    """Print all figures to stdout; what misses its aim is marked, and that is all."""
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    drawn.add_column("figure")
+    drawn.add_column("value", justify="right", no_wrap=True)
+    drawn.add_column("aim", justify="right", no_wrap=True)
+    drawn.add_column("note", style="dim")
+    for figure in figures:
+        aim = "" if figure.aim is None else f"under {shown(figure.aim, figure.unit)}"
+        missed = figure.aim is not None and figure.value >= figure.aim
+        value = shown(figure.value, figure.unit)
+        style = "yellow" if missed else ""
+        note = "; ".join(filter(None, ["over the aim" if missed else "", figure.note]))
+        drawn.add_row(figure.name, f"[{style}]{value}[/]" if style else value, aim, note)
+    # A pipe has no width; without one rich would wrap at 80 columns.
+    console = Console(highlight=False)
+    Console(highlight=False, width=None if console.is_terminal else 140).print(drawn)
+
+
+def to_plain(figures: Sequence[Figure]) -> dict[str, object]:
+    """All figures as JSON values, in seconds, bytes and bytes a second."""
+    return {"schema": 1, "figures": [asdict(figure) for figure in figures]}
