@@ -18,10 +18,9 @@ def rolls_back(guest: Guest, site: Site, offer: Path, version: str, definition: 
 
     def rejected() -> bool | None:
         """Release 2 is back and says why; while the bad one tries, nobody answers for long."""
-        result = guest.reach(UPDATE_SECONDS).run("cat /run/bedplate/status.json")
-        if result.rc != 0:
-            return None
-        return True if version in _rejected(json.loads(result.stdout)) else None
+        guest.reach(UPDATE_SECONDS)
+        text = guest.ask("cat /run/bedplate/status.json")
+        return True if text and version in _rejected(json.loads(text)) else None
 
     wait_until(rejected, 2 * UPDATE_SECONDS, "the bad release to be rejected")
     guest.wait_until_good("2")

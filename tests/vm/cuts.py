@@ -85,7 +85,7 @@ def _wait_for(guest: Guest, reached: Callable[[str, float], bool]) -> None:
     """Wait for a moment of the update, told as (step, share done); ("staged", 1) is its end."""
 
     def look() -> bool | None:
-        text = guest.host.run("cat /run/bedplate/status.json").stdout
+        text = guest.ask("cat /run/bedplate/status.json")
         if not text:
             return None
         status = json.loads(text)

@@ -18,6 +18,7 @@ from builder.extension import Signer, build_extension, make_extension_disk
 from builder.extension_cli import read_signer
 from builder.pipeline import Options, build
 from builder.report import Reporter
+from builder.run import CommandError
 from builder.steps.toolbox import tool_tree, toolbox
 from builder.trust import certificates, keys
 from builder.trust.publish import Signing
@@ -191,8 +192,15 @@ class Guest:
     def reboot(self) -> None:
         """Boot what is staged; the host is to be reached anew afterwards."""
         self.machine.monitor.forget_events()
-        self.host.run("systemctl reboot --no-block")
+        self.ask("systemctl reboot --no-block")
         self.machine.wait_for_reboot(BOOT_SECONDS)
+
+    def ask(self, command: str) -> str:
+        """What a command prints; nothing if it fails, or if the host goes away meanwhile."""
+        try:
+            return self.access.run(command)
+        except CommandError:
+            return ""
 
     def status(self) -> Mapping[str, Any]:
         """What the updater says of itself."""
