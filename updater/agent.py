@@ -18,7 +18,7 @@ from updater.bootentries import Found
 from updater.config import Config
 from updater.context import Context
 from updater.decide import Decision, Situation, Verdict
-from updater.errors import BedplateError
+from updater.errors import BedplateError, NotYetError
 from updater.esp import Esp
 from updater.fetch import Fetcher, Limits, SystemClock
 from updater.manifest import BLOCK_SIZE, ReleaseManifest
@@ -30,10 +30,6 @@ from updater.version import Version
 _LOG = logging.getLogger(__name__)
 # What uname(2) calls the architectures that systemd names.
 _ARCHITECTURES = {"x86_64": "x86-64", "aarch64": "arm64"}
-
-
-class NotYetError(BedplateError):
-    """An update must wait until the running release is proven."""
 
 
 class PreflightError(BedplateError):

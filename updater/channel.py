@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from updater.strict import Fields, FormatError, render_json, render_time
-from updater.version import Version
+from updater.version import CHANNEL_PATTERN, Version
 
 MAXIMUM_LENGTH = 64 * 1024
 _MAXIMUM_RELEASES = 256
 _MAXIMUM_WAVES = 32
 _SCHEMA = 1
-CHANNEL_PATTERN = "[a-z][a-z0-9-]{0,31}"
 
 
 @dataclass(frozen=True, slots=True)

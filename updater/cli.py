@@ -11,7 +11,7 @@ from updater import boot, config, health, host, status
 from updater.context import Context
 from updater.errors import BedplateError
 from updater.host import Paths
-from updater.status import Health, Status
+from updater.status import Health, HealthReport, Status
 from updater.strict import FormatError, render_time
 
 _LOG = logging.getLogger(__name__)
@@ -94,29 +94,19 @@ def _boot(context: Context, _arguments: argparse.Namespace) -> int:
 
 
 def _health(context: Context, arguments: argparse.Namespace) -> int:
-    report = health.check(health.load(context.paths.health_checks))
+    report = health.look()
     status.write_health(context.paths.health, report)
-    _publish_health(context)
+    with_config(context).republish()
     document = {**asdict(report), "health": report.health.value}
     _print(document, [f"{report.health.value} {report.detail}".rstrip()], as_json=arguments.json)
     return 0 if report.health is Health.GOOD else 1
 
 
-def _publish_health(context: Context) -> None:
-    """Write the status anew, with what the daemon has said in it left as it is."""
-    context = with_config(context)
-    view = context.view(context.store.load(), context.slot_name())
-    try:
-        published = status.parse(context.paths.status.read_bytes())
-        view = replace(view, decision=published.decision, progress=published.progress)
-    except (OSError, FormatError):
-        pass
-    context.publish(view)
-
-
 def _mark_good(context: Context, _arguments: argparse.Namespace) -> int:
     done = boot.mark_good(context)
-    _publish_health(context)
+    # Its unit waits for boot-complete.target, so there is no need to ask.
+    status.write_health(context.paths.health, HealthReport(Health.GOOD))
+    with_config(context).republish()
     _print(None, [done], as_json=False)
     return 0
 
@@ -161,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     unreject.add_argument("version", help="the version, such as 2026.11.1")
     add("boot", _boot, "take note of this boot (for a unit)", as_json=False)
-    add("health", _health, "check what must work (for a unit)", as_json=True)
+    add("health", _health, "say whether this boot is good", as_json=True)
     add("mark-good", _mark_good, "mark the running release good (for a unit)", as_json=False)
     return parser
 

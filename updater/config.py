@@ -5,18 +5,19 @@ text (so that `off` is a word and `13:30` a time, as in no YAML 1.1 reader) and 
 """
 
 import enum
+import json
 import re
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import time, timedelta
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-import yaml
-
-from updater.channel import CHANNEL_PATTERN
 from updater.errors import InputError
+from updater.strict import unique_keys
+from updater.version import CHANNEL_PATTERN
 
 _MAXIMUM_LENGTH = 64 * 1024
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -94,23 +95,13 @@ class Config:
     bandwidth: int | None
 
 
-class _Loader(yaml.BaseLoader):
-    """Plain text scalars, and no key twice."""
+def _document(data: bytes) -> object:
+    """JSON or YAML as text, lists and mappings; JSON needs no YAML reader (see `plaintext`)."""
+    with suppress(ValueError, RecursionError):
+        return json.loads(data, object_pairs_hook=unique_keys, parse_int=str, parse_float=str)
+    from updater.plaintext import load_yaml  # noqa: PLC0415
 
-    def construct_mapping(
-        self,
-        node: yaml.MappingNode,
-        deep: bool = False,  # noqa: FBT001, FBT002 - the parent's signature
-    ) -> dict[Hashable, object]:
-        """Build one mapping."""
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key.value!r} is given twice", key.start_mark
-                )
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
+    return load_yaml(data)
 
 
 def parse_fragment(data: bytes, source: Path) -> Fragment:
@@ -122,11 +113,9 @@ def parse_fragment(data: bytes, source: Path) -> Fragment:
     if len(data) > _MAXIMUM_LENGTH:
         raise ConfigError(f"{source}: {len(data)} bytes, more than the {_MAXIMUM_LENGTH} allowed")
     try:
-        # Safe: a BaseLoader makes strings, lists and dicts, and nothing else.
-        document = yaml.load(data, Loader=_Loader)  # noqa: S506
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{source}: no valid YAML: {reason}") from error
+        document = _document(data)
+    except ValueError as error:
+        raise ConfigError(f"{source}: no valid YAML: {error}") from error
     if document in (None, ""):
         return Fragment(source, {})
     if not isinstance(document, dict):

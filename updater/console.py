@@ -17,6 +17,7 @@ from updater.status import HealthReport, Progress, Status, parse, read_health
 from updater.strict import FormatError
 
 _WIDTH = 78
+_DRAWINGS = 10
 _CLEAR = "\x1b[H\x1b[2J"
 
 
@@ -194,9 +195,8 @@ def _without_progress(facts: Facts) -> Facts:
     return replace(facts, status=facts.status and replace(facts.status, progress=None))
 
 
-def show(paths: Paths, chosen: Sequence[Path]) -> None:
+def show(paths: Paths, facts: Facts, chosen: Sequence[Path]) -> None:
     """Draw the page on screens; on lines, add it when it has changed, and progress as one line."""
-    facts = read_facts(paths)
     page = render(facts)
     progress = facts.status.progress if facts.status else None
     still = render(_without_progress(facts))
@@ -215,5 +215,13 @@ def main(argv: Sequence[str] | None = None, paths: Paths | None = None) -> int:
     """Write the page to the terminals given, or to the kernel's own consoles."""
     paths = paths or Paths()
     given = [Path(name) for name in (sys.argv[1:] if argv is None else argv)]
-    show(paths, given or terminals(_text(paths.root / "sys/class/tty/console/active")))
+    chosen = given or terminals(_text(paths.root / "sys/class/tty/console/active"))
+    shown = None
+    # systemd does not start this again for what changes while it runs (systemd.path(5)).
+    for _ in range(_DRAWINGS):
+        facts = read_facts(paths)
+        if facts == shown:
+            break
+        show(paths, facts, chosen)
+        shown = facts
     return 0

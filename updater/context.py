@@ -2,7 +2,7 @@
 
 import logging
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from updater.slots import Layout
 from updater.state import State
 from updater.status import Progress, View
 from updater.store import Store
+from updater.strict import FormatError
 
 _LOG = logging.getLogger(__name__)
 
@@ -75,3 +76,14 @@ class Context:
             status.publish(view, self.paths.status, self.paths.metrics, self.paths.notable)
         except OSError as error:
             _LOG.warning("cannot write the status: %s", error)
+
+    def republish(self) -> None:
+        """Write the status anew, with what the daemon last said in it left as it is."""
+        view = self.view(self.store.load(), self.slot_name())
+        try:
+            published = status.parse(self.paths.status.read_bytes())
+            view = replace(view, decision=published.decision, progress=published.progress)
+        except (OSError, FormatError):
+            # Nobody has written one yet.
+            pass
+        self.publish(view)

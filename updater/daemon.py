@@ -6,40 +6,38 @@ look at once (`systemctl kill --signal=SIGUSR1 bedplate-updated.service`).
 
 import logging
 import math
-import random
+import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from updater import boot, config, decide, host, notify, state, status
-from updater.agent import Agent, NotYetError
+from updater import boot, config, health, host, notify, state, status
 from updater.config import Config
 from updater.context import Context
 from updater.errors import BedplateError
 from updater.host import Paths
-from updater.state import Phase
 from updater.status import Health
-from updater.store import BusyError, locked
+
+if TYPE_CHECKING:
+    from updater.turns import Turns
 
 _LOG = logging.getLogger(__name__)
 _STOP = frozenset((signal.SIGTERM, signal.SIGINT))
 _WAKE = frozenset((signal.SIGUSR1,))
 # Well within the unit's WatchdogSec=.
 _SLICE = 60.0
-_TRIAL_PAUSE = 5.0
-_REBOOT_PAUSE = 600.0
-_CHANCE = random.SystemRandom().random
-_BUSY_PAUSE = 30.0
+_HEALTH_PAUSE = 2.0
 
 
 class StoppedError(Exception):
     """The service manager wants the daemon to end."""
 
 
-def wait(seconds: float) -> None:
-    """Sleep until time or SIGUSR1.
+def wait(seconds: float) -> bool:
+    """Sleep until time or SIGUSR1; whether it was the signal.
 
     Raises:
         StoppedError: a stop was asked for.
@@ -51,7 +49,8 @@ def wait(seconds: float) -> None:
         if received is not None and received.si_signo in _STOP:
             raise StoppedError
         if received is not None:
-            return
+            return True
+    return False
 
 
 def tell(text: str, _progress: status.Progress | None) -> None:
@@ -69,87 +68,6 @@ def tell(text: str, _progress: status.Progress | None) -> None:
         notify.send("WATCHDOG=1")
 
 
-class Daemon:
-    """One turn after the other; `turn` does all there is to do and says when to come back."""
-
-    def __init__(
-        self,
-        context: Context,
-        settings: Config,
-        agent: Agent,
-        chance: Callable[[], float] = _CHANCE,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._context = context
-        self._config = settings
-        self._agent = agent
-        self._chance = chance
-        self._clock = clock
-        self._failures = 0
-        self._staged_since: float | None = None
-
-    def turn(self) -> float:
-        """Check, update, perhaps reboot; the seconds until the next turn."""
-        if self._context.store.load().phase is Phase.TRIAL:
-            notify.status(f"version {self._context.running.version} is on trial")
-            return _TRIAL_PAUSE
-        try:
-            with locked(self._context.paths.update_lock, wait=False):
-                self._update()
-                pause = self._reboot_wait()
-                if pause > 0:
-                    return min(self._next_check(), pause)
-                return self._reboot()
-        except BusyError as error:
-            _LOG.info("%s", error)
-            return _BUSY_PAUSE
-
-    def _update(self) -> None:
-        try:
-            self._agent.apply(self._agent.check())
-        except NotYetError as error:
-            self._failures += 1
-            _LOG.info("%s", error)
-            self._bless_again()
-        except (BedplateError, OSError) as error:
-            self._failures += 1
-            _LOG.error("%s", error)
-        else:
-            self._failures = 0
-
-    def _bless_again(self) -> None:
-        """Repeat a `mark-good` that could not write the boot entry."""
-        if status.read_health(self._context.paths.health).health is Health.GOOD:
-            boot.bless(self._context)
-
-    def _next_check(self) -> float:
-        pause = decide.back_off(self._config.interval, self._failures)
-        return pause + self._config.jitter * self._chance()
-
-    def _reboot_wait(self) -> float:
-        """Seconds until the host may reboot into a staged release; infinite if there is none."""
-        if self._context.store.load().phase is not Phase.STAGED:
-            self._staged_since = None
-            return math.inf
-        if self._staged_since is None:
-            self._staged_since = self._clock()
-        settings = self._config
-        pause = decide.reboot_wait(settings.strategy, settings.window, self._context.now())
-        if pause is None:
-            return math.inf
-        delay = self._staged_since + settings.reboot_delay - self._clock()
-        return max(pause.total_seconds(), delay)
-
-    def _reboot(self) -> float:
-        try:
-            self._agent.reboot()
-        except BedplateError as error:
-            self._failures += 1
-            self._agent.failed(error)
-            return self._next_check()
-        return _REBOOT_PAUSE
-
-
 def _settings(context: Context) -> Config:
     """Read the configuration; a wrong one is shown in the status, too."""
     try:
@@ -161,19 +79,50 @@ def _settings(context: Context) -> Config:
         raise
 
 
+def look(context: Context) -> float:
+    """Bring the status' health up to date; seconds until another look may tell more."""
+    try:
+        report = health.look()
+    except BedplateError as error:
+        _LOG.warning("%s", error)
+        return _HEALTH_PAUSE
+    if report != status.read_health(context.paths.health):
+        status.write_health(context.paths.health, report)
+        context.republish()
+    return _HEALTH_PAUSE if report.health is Health.STARTING else math.inf
+
+
+def chance() -> float:
+    """A random number from 0 to 1, without `random`, which imports half of OpenSSL."""
+    return int.from_bytes(os.urandom(6)) / (1 << 48)
+
+
+def _turns(context: Context, settings: Config) -> "Turns":
+    # For the first turn, when the host is up: see `turns`.
+    from updater.agent import Agent  # noqa: PLC0415
+    from updater.turns import Turns  # noqa: PLC0415
+
+    return Turns(context, settings, Agent(context, settings, tell), chance)
+
+
 def _run(paths: Paths) -> None:
     context = Context(paths, host.observe(paths))
     boot.start(context)
     settings = _settings(context)
     context = replace(context, config=settings)
-    daemon = Daemon(context, settings, Agent(context, settings, tell))
+    context.republish()
     notify.send("READY=1", "STATUS=up")
     _LOG.info("version %s, %s at %s", context.running.version, settings.channel, settings.server)
     # A rack that gets its power back must not ask all at once.
-    pause = settings.jitter * _CHANCE()
+    due = time.monotonic() + settings.jitter * chance()
+    turns: Turns | None = None
+    again = _HEALTH_PAUSE
     while True:
-        wait(pause)
-        pause = daemon.turn()
+        asked = wait(min(again, due - time.monotonic()))
+        again = look(context)
+        if asked or time.monotonic() >= due:
+            turns = turns or _turns(context, settings)
+            due = time.monotonic() + turns.take()
 
 
 def main(argv: Sequence[str] | None = None, paths: Paths | None = None) -> int:

@@ -11,3 +11,7 @@ class InputError(BedplateError):
     """What a person gave is wrong: usage, a definition, a configuration."""
 
     exit_code = 2
+
+
+class NotYetError(BedplateError):
+    """An update must wait until the running release is proven."""

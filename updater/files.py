@@ -1,7 +1,7 @@
 """Writes that a power cut cannot tear: temp + fsync + rename + fsync of the directory."""
 
 import os
-import tempfile
+import threading
 from pathlib import Path
 
 
@@ -20,8 +20,11 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
     Raises:
         OSError: the disk is full or the folder is not writable; the old file is untouched.
     """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
+    # A name of this thread's own, without `tempfile`, which costs a small host half a second.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    temporary.unlink(missing_ok=True)  # left by a power cut in an earlier life of this number
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(temporary, flags, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             os.fchmod(stream.fileno(), mode)

@@ -1,93 +1,44 @@
-"""The health check that gates `boot-complete.target`: are the units up that must be?
+"""Whether this boot is good, by the service manager's word.
 
-units: [bedplate-updated.service]   # must be active
-timeout: 180                        # seconds that they may take to come up
+What must work is in the image as requirements of `boot-complete.target` (systemd.special(7)), put
+there by the builder from the definition's `health.units`. There is nothing to check here that
+systemd does not know; this module asks and puts the answer in a person's words.
 """
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-
-import yaml
+from collections.abc import Mapping
 
 from updater import programs
-from updater.errors import BedplateError, InputError
 from updater.status import Health, HealthReport
 
-_TIME_OUT = 180
-_PAUSE = 1.0
-_MAXIMUM_LENGTH = 64 * 1024
+TARGET = "boot-complete.target"
 
 
-class UnhealthyError(BedplateError):
-    """What must work does not."""
+def judge(target: Mapping[str, str], units: Mapping[str, str]) -> HealthReport:
+    """Good once the target is reached, starting as long as it may be, else failed. Pure.
 
-
-@dataclass(frozen=True, slots=True)
-class Checks:
-    """What must work, and how many seconds it may take."""
-
-    units: tuple[str, ...]
-    time_out: int = _TIME_OUT
-
-
-def load(path: Path) -> Checks:
-    """Read the image's list of checks.
-
-    Raises:
-        InputError: it is missing or wrong; a host without checks would call everything good.
+    Args:
+        target: the target's ActiveState, and its Job if there is one.
+        units: the ActiveState of each unit that it requires.
     """
-    try:
-        with path.open("rb") as stream:
-            document = yaml.safe_load(stream.read(_MAXIMUM_LENGTH))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: no valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(document, dict) or not set(document) <= {"units", "timeout"}:
-        raise InputError(f"{path}: expected the keys units and timeout")
-    units, time_out = document.get("units"), document.get("timeout", _TIME_OUT)
-    if (
-        not isinstance(units, list)
-        or not units
-        or not all(isinstance(unit, str) and "." in unit for unit in units)
-    ):
-        raise InputError(f"{path}: units: expected a list of units such as example.service")
-    if type(time_out) is not int or not 1 <= time_out <= 3600:
-        raise InputError(f"{path}: timeout: expected seconds from 1 to 3600, got {time_out!r}")
-    return Checks(tuple(units), time_out)
+    if target.get("ActiveState") == "active":
+        return HealthReport(Health.GOOD)
+    missing = sorted(unit for unit, state in units.items() if state != "active")
+    detail = ", ".join(f"{unit} is {units[unit]}" for unit in missing)
+    if target.get("Job"):
+        return HealthReport(Health.STARTING, detail)
+    return HealthReport(Health.FAILED, detail or f"{TARGET} is not asked for")
 
 
-def judge(states: Mapping[str, str]) -> HealthReport:
-    """One look: good if all are active, failed if one has failed, else still starting. Pure."""
-    failed = sorted(unit for unit, state in states.items() if state == "failed")
-    if failed:
-        return HealthReport(Health.FAILED, f"failed: {', '.join(failed)}")
-    waiting = sorted(f"{unit} is {state}" for unit, state in states.items() if state != "active")
-    if waiting:
-        return HealthReport(Health.STARTING, ", ".join(waiting))
-    return HealthReport(Health.GOOD)
-
-
-def check(
-    checks: Checks,
-    look: Callable[[Sequence[str]], Mapping[str, str]] = programs.unit_states,
-    clock: Callable[[], float] = time.monotonic,
-    pause: Callable[[float], None] = time.sleep,
-) -> HealthReport:
-    """Look until it is clear, for at most the checks' time.
+def look() -> HealthReport:
+    """Ask once.
 
     Raises:
         ProgramError: the service manager cannot be asked.
     """
-    ends = clock() + checks.time_out
-    while True:
-        report = judge(look(checks.units))
-        if report.health is not Health.STARTING:
-            return report
-        if clock() >= ends:
-            return HealthReport(
-                Health.FAILED, f"not up within {checks.time_out} s: {report.detail}"
-            )
-        pause(_PAUSE)
+    target = programs.show_unit(TARGET, ("ActiveState", "Job", "Requires"))
+    units = {
+        unit: programs.show_unit(unit, ("ActiveState",)).get("ActiveState", "unknown")
+        for unit in target.get("Requires", "").split()
+        if target.get("ActiveState") != "active"
+    }
+    return judge(target, units)

@@ -1,12 +1,12 @@
 """What the agent reads about the host it runs on: which release, from which disk, which machine."""
 
 import os
+import re
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from updater import slots
 from updater.errors import BedplateError
 from updater.version import Version, VersionError
 
@@ -74,11 +74,6 @@ class Paths:
         return self.root / "usr/lib/bedplate/update.yaml"
 
     @property
-    def health_checks(self) -> Path:
-        """What must work before a boot counts as good."""
-        return self.root / "usr/lib/bedplate/health.yaml"
-
-    @property
     def credential(self) -> Path:
         """The operator's update configuration, of this unit or else of the system.
 
@@ -119,12 +114,25 @@ def parse_os_release(text: str) -> dict[str, str]:
     }
 
 
+def root_hash_of(command_line: str) -> str:
+    """The running root hash, from the text of /proc/cmdline; the last one counts.
+
+    Raises:
+        HostError: there is none, or it is no SHA-256.
+    """
+    found = [
+        word.partition("=")[2] for word in command_line.split() if word.startswith("roothash=")
+    ]
+    if not found or not re.fullmatch("[0-9a-f]{64}", found[-1]):
+        raise HostError("the kernel command line has no roothash= of 64 hex digits: not a release")
+    return found[-1]
+
+
 def observe(paths: Paths) -> Running:
     """Find out what runs.
 
     Raises:
-        HostError: os-release lacks our fields.
-        SlotError: this is no verified boot.
+        HostError: os-release lacks our fields, or this is no verified boot.
     """
     source = paths.root / "usr/lib/os-release"
     release = parse_os_release(_read(source))
@@ -139,7 +147,7 @@ def observe(paths: Paths) -> Running:
     return Running(
         image=image,
         version=version,
-        root_hash=slots.root_hash_of(_read(paths.root / "proc/cmdline")),
+        root_hash=root_hash_of(_read(paths.root / "proc/cmdline")),
         built=built,
         machine_id=_read(paths.root / "etc/machine-id").strip(),
         boot_id=_read(paths.root / "proc/sys/kernel/random/boot_id").strip(),

@@ -73,16 +73,12 @@ def start_unit(unit: str) -> None:
     run(("systemctl", "--no-block", "start", unit))
 
 
-def unit_states(units: Sequence[str]) -> Mapping[str, str]:
-    """The `ActiveState` of each unit: active, activating, failed, inactive, ... (systemctl(1)).
+def show_unit(unit: str, properties: Sequence[str]) -> Mapping[str, str]:
+    """Some properties of a unit by name; those that it does not have are left out (systemctl(1)).
 
     Raises:
         ProgramError: the service manager cannot be asked.
     """
-    if not units:
-        return {}
-    # Units are asked one by one: `show` answers under a unit's own name, not the alias asked for.
-    return {
-        unit: run(("systemctl", "show", "--property=ActiveState", "--value", unit)).strip()
-        for unit in units
-    }
+    output = run(("systemctl", "show", f"--property={','.join(properties)}", unit))
+    pairs = (line.partition("=") for line in output.splitlines())
+    return {name: value for name, separator, value in pairs if separator}

@@ -5,7 +5,6 @@ two halves of its root hash). A slot without a release is called `_empty` and ha
 that nothing takes it for a release.
 """
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -73,20 +72,6 @@ def unique_ids(root_hash: str) -> tuple[UUID, UUID]:
     Source: systemd-veritysetup-generator(8): the first and the last 128 bits.
     """
     return UUID(hex=root_hash[:32]), UUID(hex=root_hash[-32:])
-
-
-def root_hash_of(command_line: str) -> str:
-    """The running root hash, from the text of /proc/cmdline; the last one counts.
-
-    Raises:
-        SlotError: there is none, or it is no SHA-256.
-    """
-    found = [
-        word.partition("=")[2] for word in command_line.split() if word.startswith("roothash=")
-    ]
-    if not found or not re.fullmatch("[0-9a-f]{64}", found[-1]):
-        raise SlotError("the kernel command line has no roothash= of 64 hex digits: not a release")
-    return found[-1]
 
 
 def partition_path(disk: Path, number: int) -> Path:

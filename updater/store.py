@@ -15,6 +15,8 @@ from updater.files import write_atomic
 from updater.state import State, recover, render
 
 _NAMES = ("state.json", "state.json.bak")
+# There while an update is pending: bedplate-boot.service has something to do (its Condition).
+_PENDING = "pending"
 
 
 class BusyError(BedplateError):
@@ -60,8 +62,12 @@ class Store:
             if after != before:
                 after = replace(after, serial=before.serial + 1)
                 self._folder.mkdir(parents=True, exist_ok=True)
+                if after.pending is not None:
+                    (self._folder / _PENDING).touch()
                 for name in _NAMES:
                     write_atomic(self._folder / name, render(after), mode=0o600)
+                if after.pending is None:
+                    (self._folder / _PENDING).unlink(missing_ok=True)
         return after
 
 

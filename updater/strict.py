@@ -18,7 +18,8 @@ class FormatError(BedplateError):
     """A document is not what its format says; the message names the key."""
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object whose keys differ: a hook for `json.loads` that raises ValueError."""
     result = dict(pairs)
     if len(result) != len(pairs):
         keys = [key for key, _ in pairs]
@@ -59,7 +60,7 @@ class Fields:
             raise FormatError(f"{where}: {len(data)} bytes, more than the {maximum} allowed")
         try:
             document = json.loads(
-                data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
+                data.decode("utf-8"), object_pairs_hook=unique_keys, parse_constant=_no_constant
             )
         except (ValueError, RecursionError) as error:
             raise FormatError(f"{where}: no valid JSON: {error}") from error

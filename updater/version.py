@@ -1,4 +1,4 @@
-"""A release's version: one to four dotted integers, compared as numbers."""
+"""A release's version: one to four dotted integers, compared as numbers. And channels' names."""
 
 import re
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from typing import Self
 
 from updater.errors import InputError
 
+# How a channel may be called.
+CHANNEL_PATTERN = "[a-z][a-z0-9-]{0,31}"
 _PATTERN = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){0,3}")
 # A GPT label holds 36 characters (UEFI 2.10, table 5.6) and ours is `bedplate_<version>`.
 _MAXIMUM_LENGTH = 24

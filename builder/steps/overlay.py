@@ -15,10 +15,21 @@ def want_units(tree: Path, wanted: Mapping[str, Sequence[str]]) -> None:
     for folder in (*home.glob("*.wants"), *home.glob("*.requires")):
         shutil.rmtree(folder)
     for target, units in wanted.items():
-        folder = home / f"{target}.wants"
-        folder.mkdir()
-        for unit in units:
-            (folder / unit).symlink_to(f"../{unit}")
+        _link_units(home / f"{target}.wants", units)
+
+
+def require_units(tree: Path, target: str, units: Sequence[str]) -> None:
+    """Make a target fail unless all these units are up; it waits for them, as targets do.
+
+    Source: systemd.unit(5), `.requires/`; systemd.target(5), "Default Dependencies".
+    """
+    _link_units(tree / f"usr/lib/systemd/system/{target}.requires", units)
+
+
+def _link_units(folder: Path, units: Sequence[str]) -> None:
+    folder.mkdir()
+    for unit in units:
+        (folder / unit).symlink_to(f"../{unit}")
 
 
 def write_os_release(tree: Path, *, name: str, version: str, suite: str, epoch: int) -> None:

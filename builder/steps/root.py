@@ -1,10 +1,9 @@
 """From Debian's tree to the finished root: the order in which the other steps touch it."""
 
+import json
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-
-import yaml
 
 from builder.definition.model import Definition
 from builder.definition.render import laid_files, write_files
@@ -50,6 +49,7 @@ def complete(tree: Path, definition: Definition, tools: Sandbox, trust: Trust) -
     _clear_setuid(tree, definition.setuid)
     write_files(tree, laid_files(definition, definition.trees, definition.files))
     overlay.want_units(tree, definition.units.wanted)
+    overlay.require_units(tree, "boot-complete.target", definition.health.units)
     overlay.mask_units(tree, definition.units.masked)
     _write_settings(tree, definition, trust)
     for name in _MOUNT_POINTS:
@@ -69,8 +69,8 @@ def _clear_setuid(tree: Path, allowed: tuple[str, ...]) -> None:
 def _write_settings(tree: Path, definition: Definition, trust: Trust) -> None:
     folder = tree / "usr/lib/bedplate"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "update.yaml").write_text(yaml.safe_dump(dict(definition.update)))
-    (folder / "health.yaml").write_text(yaml.safe_dump({"units": list(definition.health.units)}))
+    # JSON is YAML, and spares the host a YAML reader at every boot.
+    (folder / "update.yaml").write_text(json.dumps(definition.update, indent=1) + "\n")
     share = tree / "usr/share/bedplate"
     share.mkdir(parents=True, exist_ok=True)
     (share / "root.json").write_bytes(trust.root)

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from builder.trust.errors import ReleaseInputError
 from builder.trust.tuf_types import DelegatedRole
-from updater.channel import CHANNEL_PATTERN
+from updater.version import CHANNEL_PATTERN
 
 ROOT, TARGETS, SNAPSHOT, TIMESTAMP = "root", "targets", "snapshot", "timestamp"
 TOP_LEVEL = (ROOT, TARGETS, SNAPSHOT, TIMESTAMP)

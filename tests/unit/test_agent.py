@@ -22,10 +22,11 @@ from storage_server import Server
 from trust_kit import NOW, make_store, served_site
 
 from updater import agent, boot, bootentries, cli, programs, stage, state, status
-from updater.agent import Check, NotYetError, PreflightError, RollbackError
+from updater.agent import Check, PreflightError, RollbackError
 from updater.bootcheck import Outcome
 from updater.context import Context
 from updater.decide import Decision, Verdict
+from updater.errors import NotYetError
 from updater.esp import EspError
 from updater.fetch import FetchError, Limits
 from updater.state import EventKind, Phase

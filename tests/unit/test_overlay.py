@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from build_kit import names, plant
 
-from builder.steps.overlay import mask_units, want_units, write_os_release
+from builder.steps.overlay import mask_units, require_units, want_units, write_os_release
 
 UNITS = "usr/lib/systemd/system"
 
@@ -28,6 +28,13 @@ def test_a_target_wants_what_is_named_and_nothing_else(tmp_path: Path) -> None:
     }
     link = tmp_path / f"{UNITS}/multi-user.target.wants/good.service"
     assert link.resolve() == tmp_path / f"{UNITS}/good.service"
+
+
+def test_a_required_unit_is_linked_where_systemd_looks(tmp_path: Path) -> None:
+    plant(tmp_path, {f"{UNITS}/a.service": ""})
+    require_units(tmp_path, "boot-complete.target", ["a.service"])
+    link = tmp_path / f"{UNITS}/boot-complete.target.requires/a.service"
+    assert link.resolve() == tmp_path / f"{UNITS}/a.service"
 
 
 def test_a_masked_unit_cannot_start_whether_it_is_there_or_not(tmp_path: Path) -> None:

@@ -121,10 +121,3 @@ def test_the_disk_is_found_by_the_root_hash(tmp_path: Path) -> None:
         slots.find_disk(HASH, devices, system)
     (folder / "partition").write_text("2\n")
     assert slots.find_disk(HASH, devices, system) == devices / "nvme0n1"
-
-
-def test_the_root_hash_comes_from_the_command_line() -> None:
-    assert slots.root_hash_of(f"quiet roothash={HASH} rw\n") == HASH
-    for text in ("quiet", "roothash=ab", f"roothash={HASH.upper()}", f"xroothash={HASH}"):
-        with pytest.raises(SlotError, match="roothash="):
-            slots.root_hash_of(text)

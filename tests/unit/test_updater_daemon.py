@@ -1,3 +1,4 @@
+import math
 import signal
 import socket
 import threading
@@ -12,15 +13,15 @@ from storage_samples import Release
 from storage_server import Server
 
 from updater import cli, config, daemon, health, notify, programs, state, status
-from updater.agent import Agent, Check, NotYetError
+from updater.agent import Agent, Check
 from updater.config import Strategy
-from updater.daemon import Daemon, StoppedError
+from updater.daemon import StoppedError
 from updater.decide import Decision, Verdict
-from updater.errors import BedplateError, InputError
-from updater.health import Checks
+from updater.errors import BedplateError, NotYetError
 from updater.state import Phase
 from updater.status import Health, HealthReport
 from updater.store import locked
+from updater.turns import Turns
 
 __all__ = ["machine", "quick_path"]
 
@@ -55,32 +56,32 @@ CURRENT = Check(Decision(Verdict.CURRENT, "nothing newer"))
 
 def daemon_of(
     machine: Machine, server: str, settings: config.Config, *outcomes: Check | Exception
-) -> Daemon:
+) -> Turns:
     settings = replace(settings, server=server.rstrip("/"))
     context = replace(machine.context(), config=settings)
     agent = Scripted(context, settings)
     agent.outcomes = list(outcomes)
     machine.start()
-    return Daemon(context, settings, agent, chance=lambda: 0.5, clock=lambda: 1000.0)
+    return Turns(context, settings, agent, chance=lambda: 0.5, clock=lambda: 1000.0)
 
 
 def test_jitter_and_back_off(machine: Machine) -> None:
     settings = replace(CONFIG, jitter=60)
     failure = BedplateError("no answer")
     made = daemon_of(machine, "http://x", settings, failure, failure, failure, CURRENT, failure)
-    assert [made.turn() for _ in range(5)] == [60, 90, 150, 330, 60]
+    assert [made.take() for _ in range(5)] == [60, 90, 150, 330, 60]
 
 
 def test_strategy_reboot(machine: Machine, server: Server, two: Release) -> None:
     made = daemon_of(machine, server.url, CONFIG, to(two))
-    assert made.turn() == 600
+    assert made.take() == 600
     assert machine.reboots == 1
 
 
 def test_strategy_off(machine: Machine, server: Server, two: Release) -> None:
     settings = replace(CONFIG, strategy=Strategy.OFF)
     made = daemon_of(machine, server.url, settings, to(two))
-    assert made.turn() == 300
+    assert made.take() == 300
     assert machine.reboots == 0
     assert machine.context().store.load().phase is Phase.STAGED
 
@@ -92,14 +93,14 @@ def test_strategy_window(machine: Machine, server: Server, two: Release) -> None
     )
     settings = replace(CONFIG, strategy=Strategy.WINDOW, window=window)
     made = daemon_of(machine, server.url, settings, to(two))
-    assert 0 < made.turn() <= 120
+    assert 0 < made.take() <= 120
     assert machine.reboots == 0
 
 
 def test_the_delay_before_a_reboot(machine: Machine, server: Server, two: Release) -> None:
     settings = replace(CONFIG, reboot_delay=100)
     made = daemon_of(machine, server.url, settings, to(two))
-    assert made.turn() == 100
+    assert made.take() == 100
     assert machine.reboots == 0
 
 
@@ -107,31 +108,31 @@ def test_a_staged_release_is_started_without_the_server(
     machine: Machine, server: Server, two: Release
 ) -> None:
     off = replace(CONFIG, strategy=Strategy.OFF)
-    daemon_of(machine, server.url, off, to(two)).turn()
-    daemon_of(machine, "http://x", CONFIG, BedplateError("no answer")).turn()
+    daemon_of(machine, server.url, off, to(two)).take()
+    daemon_of(machine, "http://x", CONFIG, BedplateError("no answer")).take()
     assert machine.reboots == 1
 
 
 def test_on_trial_it_waits(machine: Machine, server: Server, two: Release) -> None:
-    daemon_of(machine, server.url, CONFIG, to(two)).turn()
+    daemon_of(machine, server.url, CONFIG, to(two)).take()
     assert machine.boot() == TWO
     made = daemon_of(machine, server.url, CONFIG)
-    assert made.turn() == 5
+    assert made.take() == 5
 
 
 def test_one_at_a_time(machine: Machine) -> None:
     made = daemon_of(machine, "http://x", CONFIG)
     with locked(machine.paths.update_lock, wait=False):
-        assert made.turn() == 30
+        assert made.take() == 30
 
 
 def test_a_blessing_that_failed_is_repeated(machine: Machine) -> None:
     (machine.entries / "bedplate_1.efi").rename(machine.entries / "bedplate_1+2-1.efi")
     made = daemon_of(machine, "http://x", CONFIG, NotYetError("x"), NotYetError("x"))
-    made.turn()
+    made.take()
     assert machine.names() == ["bedplate_1+2-1.efi"]
     status.write_health(machine.paths.health, HealthReport(Health.GOOD))
-    made.turn()
+    made.take()
     assert machine.names() == ["bedplate_1.efi"]
 
 
@@ -211,48 +212,74 @@ def test_programs_get_a_small_environment(monkeypatch: pytest.MonkeyPatch) -> No
 # --- Health ---------------------------------------------------------------------------------------
 
 
-def test_health_waits_until_it_is_clear() -> None:
-    looks = iter(
-        [
-            {"a.service": "activating", "b.service": "active"},
-            {"a.service": "active", "b.service": "active"},
-        ]
-    )
-    slept: list[float] = []
-    report = health.check(
-        Checks(("a.service", "b.service")), lambda _units: next(looks), lambda: 0.0, slept.append
-    )
-    assert report == HealthReport(Health.GOOD)
-    assert len(slept) == 1
-
-
-def test_health_fails_at_once_or_in_the_end() -> None:
-    def failed(_units: object) -> dict[str, str]:
-        return {"a.service": "failed", "b.service": "activating"}
-
-    report = health.check(Checks(("a.service",)), failed, lambda: 0.0, lambda _seconds: None)
-    assert report == HealthReport(Health.FAILED, "failed: a.service")
-    clock = iter([0.0, 5.0, 20.0])
-    slow = health.check(
-        Checks(("a.service",), 10),
-        lambda _units: {"a.service": "inactive"},
-        lambda: next(clock),
-        lambda _seconds: None,
-    )
-    assert slow.detail == "not up within 10 s: a.service is inactive"
+ACTIVE = {"ActiveState": "active", "Requires": "a.service"}
+WAITING = {"ActiveState": "inactive", "Job": "12", "Requires": "a.service b.service"}
+FAILED = {"ActiveState": "inactive", "Requires": "a.service b.service"}
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["", "units: []", "units: [a]", "units: [1]", "{", "unit: [a.service]", "- a.service"]
-    + ["units: [a.service]\ntimeout: soon", "units: [a.service]\ntimeout: 0"],
+    ("target", "units", "report"),
+    [
+        (ACTIVE, {}, HealthReport(Health.GOOD)),
+        (
+            WAITING,
+            {"a.service": "activating", "b.service": "active"},
+            HealthReport(Health.STARTING, "a.service is activating"),
+        ),
+        (
+            FAILED,
+            {"a.service": "active", "b.service": "failed"},
+            HealthReport(Health.FAILED, "b.service is failed"),
+        ),
+        ({}, {}, HealthReport(Health.FAILED, "boot-complete.target is not asked for")),
+    ],
 )
-def test_a_wrong_list_of_checks(tmp_path: Path, text: str) -> None:
-    (tmp_path / "health.yaml").write_text(text)
-    with pytest.raises(InputError, match=r"health\.yaml"):
-        health.load(tmp_path / "health.yaml")
-    with pytest.raises(InputError, match="cannot read"):
-        health.load(tmp_path / "none.yaml")
+def test_health_is_what_systemd_says(
+    target: dict[str, str], units: dict[str, str], report: HealthReport
+) -> None:
+    assert health.judge(target, units) == report
+
+
+def test_health_asks_for_the_units_only_while_it_is_not_good(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    answers = {"boot-complete.target": WAITING, "a.service": {"ActiveState": "failed"}}
+
+    def show_unit(unit: str, _properties: object) -> dict[str, str]:
+        asked.append(unit)
+        return answers.get(unit, {"ActiveState": "active"})
+
+    monkeypatch.setattr("updater.programs.show_unit", show_unit)
+    assert health.look().detail == "a.service is failed"
+    assert asked == ["boot-complete.target", "a.service", "b.service"]
+    asked.clear()
+    answers["boot-complete.target"] = ACTIVE
+    assert health.look().health is Health.GOOD
+    assert asked == ["boot-complete.target"]
+
+
+def test_the_daemon_notes_health_until_it_is_settled(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = machine.context()
+    reports: list[HealthReport | Exception] = [
+        HealthReport(Health.STARTING, "a.service is activating"),
+        programs.ProgramError("no answer"),
+        HealthReport(Health.GOOD),
+    ]
+
+    def answer() -> HealthReport:
+        report = reports.pop(0)
+        if isinstance(report, Exception):
+            raise report
+        return report
+
+    monkeypatch.setattr("updater.health.look", answer)
+    assert daemon.look(context) == daemon.look(context) == 2
+    assert status.read_health(context.paths.health).detail == "a.service is activating"
+    assert daemon.look(context) == math.inf
+    assert status.parse(context.paths.status.read_bytes()).health is Health.GOOD
 
 
 # --- Commands -------------------------------------------------------------------------------------
@@ -269,12 +296,11 @@ def host(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
 def test_unit_commands(
     host: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    host.paths.health_checks.write_text("units: [a.service]\n")
     assert cli.main(["boot"], host.paths) == 0
-    monkeypatch.setattr("updater.health.check", lambda _checks: HealthReport(Health.FAILED, "a"))
+    monkeypatch.setattr("updater.health.look", lambda: HealthReport(Health.FAILED, "a"))
     assert cli.main(["health"], host.paths) == 1
     assert status.parse(host.paths.status.read_bytes()).health is Health.FAILED
-    monkeypatch.setattr("updater.health.check", lambda _checks: HealthReport(Health.GOOD))
+    monkeypatch.setattr("updater.health.look", lambda: HealthReport(Health.GOOD))
     assert cli.main(["health", "--json"], host.paths) == 0
     assert cli.main(["mark-good"], host.paths) == 0
     assert status.parse(host.paths.status.read_bytes()).health is Health.GOOD
@@ -290,7 +316,6 @@ def test_commands_fail_in_one_line(host: Machine, capsys: pytest.CaptureFixture[
         (["rollback"], 1, "nothing to go back to"),
         (["unreject", "2"], 1, "not rejected"),
         (["unreject", "two"], 2, "is no version"),
-        (["health"], 2, "health.yaml"),
     ):
         assert cli.main(argv, host.paths) == code
         lines = capsys.readouterr().err.splitlines()
