@@ -261,7 +261,8 @@ def publish(view: View, status_path: Path, metrics_path: Path, notable_path: Pat
     """Write the status and the metrics where others read them.
 
     `notable_path` is written when more than a few bytes of progress have changed: the console's
-    unit watches it, and need not run for each percent.
+    unit watches it, and need not run for each percent. A host that is still starting has better
+    things to do than to draw; if it goes on for long, the console's timer comes.
     """
     status = build(view)
     before = _read(status_path)
@@ -271,5 +272,6 @@ def publish(view: View, status_path: Path, metrics_path: Path, notable_path: Pat
     ):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, data)
-    if before is None or coarse(before) != coarse(status):
+    starting = status.health is Health.STARTING and status.progress is None
+    if not starting and (before is None or coarse(before) != coarse(status)):
         write_atomic(notable_path, b"")

@@ -176,7 +176,7 @@ class Machine:
         Raises:
             VmError: QEMU could not, say because a writable disk is not qcow2.
         """
-        self._human(f"savevm {name}", 300)
+        self._human(f"savevm {name}", 600)
 
     def load(self, name: str) -> None:
         """Turn the running machine back to the state saved as `name`.
@@ -185,7 +185,7 @@ class Machine:
             VmError: there is no such state.
         """
         self._mark = self.console_size()
-        self._human(f"loadvm {name}", 120)
+        self._human(f"loadvm {name}", 600)
 
     def _human(self, line: str, seconds: float) -> None:
         answer = self.monitor.human(line, seconds=seconds).strip()

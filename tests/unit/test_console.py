@@ -154,6 +154,8 @@ def test_the_console_is_woken_for_what_is_notable(tmp_path: Path) -> None:
         status.publish(view, paths.status, paths.metrics, paths.notable)
         return paths.notable.exists()
 
+    starting = replace(VIEW, health=HealthReport(Health.STARTING), progress=None)
+    assert not woken(starting)
     assert woken(VIEW)
     assert not woken(VIEW)
     assert VIEW.progress is not None

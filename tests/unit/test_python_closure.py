@@ -122,7 +122,7 @@ def test_a_launcher_calls_its_function(tmp_path: Path, monkeypatch: pytest.Monke
     launcher = tmp_path / "usr/bin/tool"
     assert launcher.stat().st_mode & 0o777 == 0o755
     text = launcher.read_text()
-    assert text.startswith("#!/usr/bin/python3 -I\n")
+    assert text.startswith("#!/usr/bin/python3 -IS\n")
     plant(tmp_path, {"app_for_test/__init__.py": "", "app_for_test/cli.py": "main = lambda: 7\n"})
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(SystemExit) as caught:

@@ -20,7 +20,11 @@ def prepare(guest: Guest, site: Site, server: FaultServer, folder: Path) -> None
     """Release 1, good, and release 2 on offer."""
     server.set_rules()
     server.set_folder(site.repository(folder / "repository", site.release("2")))
-    guest.back_to_ready()
+    guest.back_to("ready")
+
+
+def apply(guest: Guest) -> None:
+    """Begin to update, without waiting for it."""
     guest.host.check_output("systemd-run --unit=test-apply bedplate-update apply --no-reboot")
 
 
@@ -59,26 +63,30 @@ KINDS: dict[str, Callable[[Guest], str]] = {
 }
 
 
-def survive(guest: Guest, when: str) -> None:
-    """After the cut: the host comes back to a good release by itself, and finishes later."""
+def comes_back(guest: Guest, when: str) -> str:
+    """Switch the power on again: a good release runs by itself; its version."""
     guest.machine.start()
-    version = ""
-
-    def good() -> bool | None:
-        nonlocal version
-        status = guest.status()
-        version = status["version"]
-        return True if status["health"] == "good" and status["state"] != "trial" else None
-
     guest.reach(BOOT_SECONDS)
-    wait_until(good, BOOT_SECONDS, f"a good release after a cut {when}")
+
+    def good() -> str | None:
+        status = guest.status()
+        settled = status["health"] == "good" and status["state"] != "trial"
+        return str(status["version"]) if settled else None
+
+    version = wait_until(good, BOOT_SECONDS, f"a good release after a cut {when}")
     assert version in {"1", "2"}, f"cut {when}"
+    assert guest.status()["rejected"] == [], f"cut {when}"
+    return version
+
+
+def finishes(guest: Guest, version: str) -> None:
+    """The update that was cut ends well after all."""
     if version == "1":
         if guest.status()["state"] != "staged":
             guest.host.check_output("bedplate-update apply --no-reboot")
         guest.reboot()
     guest.wait_until_good("2", UPDATE_SECONDS)
-    assert guest.status()["rejected"] == [], f"cut {when}"
+    assert guest.status()["rejected"] == []
 
 
 def _wait_for(guest: Guest, reached: Callable[[str, float], bool]) -> None:

@@ -13,4 +13,6 @@ def test_a_host_survives_a_power_cut(
     guest: Guest, site: Site, server: FaultServer, tmp_path: Path, kind: str
 ) -> None:
     cuts.prepare(guest, site, server, tmp_path)
-    cuts.survive(guest, cuts.KINDS[kind](guest))
+    cuts.apply(guest)
+    when = cuts.KINDS[kind](guest)
+    cuts.finishes(guest, cuts.comes_back(guest, when))
