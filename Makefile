@@ -20,7 +20,8 @@ demo: $(READY) ## build two releases, boot the first, watch it update itself to 
 	@$(BIN)/python -m builder.demo
 
 test: $(READY) lint ## lint, types, unit tests and the VM tests
-	@$(BIN)/pytest tests/unit tests/vm
+	@$(BIN)/pytest -n 2 tests/unit
+	$(BIN)/pytest -n 2 --dist loadfile tests/vm
 
 build: $(READY) ## build a release of images/base.yaml into build/, with keys of your own in keys/
 	@tools/own-keys
@@ -37,10 +38,10 @@ lint: $(READY) ## style, types and spelling
 	$(BIN)/codespell
 
 test-unit: $(READY) ## the tests that need no root, no network and no VM
-	@$(BIN)/pytest tests/unit
+	@$(BIN)/pytest -n 2 tests/unit
 
 test-update: $(READY) ## the tests of boot and update, in VMs
-	@$(BIN)/pytest tests/vm
+	@$(BIN)/pytest -n 2 --dist loadfile tests/vm
 
 test-faults: $(READY) ## power cuts at random moments, ten of each kind; long
 	@$(BIN)/pytest tests/fault

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ from builder.vm.machine import Machine
 from builder.vm.ssh import SshAccess, create_key
 from builder.vm.uki import kernel_of
 from builder.vm.wait import wait_until
+from updater.store import locked
 from updater.version import Version
 
 PROJECT = Path(__file__).parents[2]
@@ -99,8 +100,16 @@ class Site:
         store = keys.KeyStore(self.keys, lambda _opens: PASSPHRASE)
         return Signing(keys.KeyRing([store]), now or datetime.now(UTC))
 
+    def only_me(self) -> AbstractContextManager[None]:
+        """Two processes run the tests; what they share is made by one of them."""
+        return locked(self.folder.with_suffix(".lock"), wait=True)
+
     def prepare(self) -> None:
         """Keys and a blank repository, made once."""
+        with self.only_me():
+            self._prepare()
+
+    def _prepare(self) -> None:
         if (self.blank / "metadata/timestamp.json").is_file():
             return
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -113,12 +122,13 @@ class Site:
     def release(self, version: str, definition: str = "images/base.yaml") -> Path:
         """The folder of a built release."""
         folder = self.folder / Path(definition).stem / f"bedplate_{version}"
-        if not (folder / "manifest.json").is_file():
-            build(
-                load(PROJECT / definition, overrides={"version": version}),
-                Options(folder.parent, CACHE, trust=read_trust(self.blank, self.keys)),
-                self.reporter,
-            )
+        with self.only_me():
+            if not (folder / "manifest.json").is_file():
+                build(
+                    load(PROJECT / definition, overrides={"version": version}),
+                    Options(folder.parent, CACHE, trust=read_trust(self.blank, self.keys)),
+                    self.reporter,
+                )
         return folder
 
     def repository(self, folder: Path, *offered: Path) -> Path:
@@ -139,17 +149,18 @@ class Site:
 
     def extension_disk(self, name: str, signer: Signer | None) -> Path:
         """A disk with the developer extension, signed or not."""
-        disk = self.folder / f"{name}.disk"
-        if not disk.is_file():
-            made = build_extension(
-                load(PROJECT / "images/developer.yaml"),
-                self.release("1"),
-                self.folder / name,
-                CACHE,
-                signer=signer,
-                reporter=self.reporter,
-            )
-            make_extension_disk([made], disk, toolbox(tools(), self.folder))
+        disk, base = self.folder / f"{name}.disk", self.release("1")
+        with self.only_me():
+            if not disk.is_file():
+                made = build_extension(
+                    load(PROJECT / "images/developer.yaml"),
+                    base,
+                    self.folder / name,
+                    CACHE,
+                    signer=signer,
+                    reporter=self.reporter,
+                )
+                make_extension_disk([made], disk, toolbox(tools(), self.folder))
         return disk
 
     def signer(self) -> Signer:

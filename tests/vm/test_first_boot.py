@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from site_of_tests import PROJECT, Guest
 
 _LOGINS = (
@@ -10,6 +11,12 @@ _LOGINS = (
     *("agetty", "login", "su", "sudo", "sulogin"),
     *("apt", "apt-get", "dpkg", "rpm", "perl"),
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fresh(guest: Guest) -> None:
+    """Nothing has happened since the host became good, whatever other tests did before."""
+    guest.back_to("ready")
 
 
 def test_the_first_boot_adds_the_second_slot_and_var(guest: Guest) -> None:
