@@ -9,9 +9,7 @@ from builder import build_cli, extension_cli
 from builder.definition import cli as definition_cli
 from builder.trust import cli as trust_cli
 from builder.vm import cli as vm_cli
-from updater.errors import BedplateError
-
-_INTERRUPTED = 130
+from updater.errors import run_main
 
 
 def parser() -> argparse.ArgumentParser:
@@ -30,21 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command: 0 ok, 1 failed, 2 usage or invalid input."""
     args = parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
-    try:
-        code: int = args.func(args)
-    except BedplateError as error:
-        return _failed(str(error), error.exit_code)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return _failed(f"{where}{error.strerror or error}", 1)
-    except KeyboardInterrupt:
-        return _failed("interrupted; what was half-done is gone", _INTERRUPTED)
-    return code
-
-
-def _failed(message: str, code: int) -> int:
-    sys.stderr.write(f"bedplate: {message}\n")
-    return code
+    return run_main(lambda: int(args.func(args)), "interrupted; what was half-done is gone")
 
 
 if __name__ == "__main__":

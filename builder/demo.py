@@ -28,7 +28,7 @@ from builder.vm.accelerator import accelerator
 from builder.vm.config import MachineConfig, UserNetwork
 from builder.vm.machine import Machine
 from builder.vm.uki import kernel_of
-from updater.errors import BedplateError
+from updater.errors import run_main
 from updater.version import Version
 
 _DEFINITION = Path("images/base.yaml")
@@ -45,21 +45,10 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?=!]*[A-Za-z]|\x1b[()][A-Z0-9]|[^\x20-\x7e\n]
 def main() -> int:
     """Run the demo: 0 if the host was seen to run release 2, marked good; else 1."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
-    try:
-        _run(Reporter())
-    except BedplateError as error:
-        sys.stderr.write(f"bedplate: {error}\n")
-        return error.exit_code
-    except OSError as error:
-        sys.stderr.write(f"bedplate: {error.filename or 'system'}: {error.strerror or error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("bedplate: interrupted; the host is off, the releases are kept\n")
-        return 130
-    return 0
+    return run_main(lambda: _run(Reporter()), "interrupted; the host is off, the releases are kept")
 
 
-def _run(reporter: Reporter) -> None:
+def _run(reporter: Reporter) -> int:
     folder, cache = _FOLDER.absolute(), _CACHE.absolute()
     signing = _keys(folder)
     served = folder / "repository"
@@ -77,6 +66,7 @@ def _run(reporter: Reporter) -> None:
         tempfile.TemporaryDirectory(prefix="bedplate-demo.") as name,
     ):
         _watch(image, Path(name), server, reporter)
+    return 0
 
 
 def _keys(folder: Path) -> Signing:

@@ -24,13 +24,15 @@ from builder.steps.packages import RootPackages, rebuild, resolve
 from builder.steps.toolbox import tool_tree, toolbox
 from builder.steps.tree import entries
 from updater import manifest, wire
-from updater.errors import BedplateError
+from updater.errors import BedplateError, InputError
 from updater.files import write_atomic
 from updater.version import Version
 
 # Of a 161 MiB root, level 9 makes 58 MB in 7 s of CPU, level 19 makes 54 MB in 87 s.
 _WIRE_LEVEL = 9
 _THREADS = 2
+# As in the labels and entries of `updater.slots` and `updater.bootentries`.
+_NAME = "bedplate"
 
 
 class BudgetError(BedplateError):
@@ -113,8 +115,14 @@ def build(definition: Definition, options: Options, reporter: Reporter) -> Build
     """Build a release into `options.output`/<name>_<version>, complete or not at all.
 
     Raises:
+        InputError: hosts could not update to an image of this name.
         BedplateError: a step failed; what it had made is gone again.
     """
+    if definition.name != _NAME:
+        raise InputError(
+            f"name: {definition.name}: expected {_NAME}, the name by which hosts find their slots "
+            "and boot entries; tell images apart by version and channel"
+        )
     with fixed_umask(), _workspace(options.cache) as work:
         with reporter.step("tool tree") as step:
             tools = _tools(definition, options.cache, work, step)

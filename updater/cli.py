@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 
 from updater import boot, config, health, host, status
 from updater.context import Context
-from updater.errors import BedplateError
+from updater.errors import run_main
 from updater.host import Paths
 from updater.status import Health, HealthReport, Status
 from updater.strict import FormatError, render_time
@@ -161,15 +161,5 @@ def main(argv: Sequence[str] | None = None, paths: Paths | None = None) -> int:
     arguments = _parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     paths = paths or Paths()
-    try:
-        command: Command = arguments.command
-        return command(Context(paths, host.observe(paths)), arguments)
-    except BedplateError as error:
-        sys.stderr.write(f"bedplate: {error}\n")
-        return error.exit_code
-    except OSError as error:
-        sys.stderr.write(f"bedplate: {error.filename or 'system'}: {error.strerror or error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("bedplate: interrupted\n")
-        return 130
+    command: Command = arguments.command
+    return run_main(lambda: command(Context(paths, host.observe(paths)), arguments))

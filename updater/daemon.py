@@ -12,12 +12,12 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from updater import boot, config, health, host, notify, state, status
 from updater.config import Config
 from updater.context import Context
-from updater.errors import BedplateError
+from updater.errors import BedplateError, run_main
 from updater.host import Paths
 from updater.status import Health
 
@@ -105,7 +105,15 @@ def _turns(context: Context, settings: Config) -> "Turns":
     return Turns(context, settings, Agent(context, settings, tell), chance)
 
 
-def _run(paths: Paths) -> None:
+def _run(paths: Paths) -> int:
+    try:
+        _serve(paths)
+    except StoppedError:
+        notify.send("STOPPING=1")
+    return 0
+
+
+def _serve(paths: Paths) -> NoReturn:
     context = Context(paths, host.observe(paths))
     boot.start(context)
     settings = _settings(context)
@@ -130,15 +138,4 @@ def main(argv: Sequence[str] | None = None, paths: Paths | None = None) -> int:
     del argv
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP | _WAKE)
-    try:
-        _run(paths or Paths())
-    except StoppedError:
-        notify.send("STOPPING=1")
-        return 0
-    except BedplateError as error:
-        sys.stderr.write(f"bedplate: {error}\n")
-        return error.exit_code
-    except OSError as error:
-        sys.stderr.write(f"bedplate: {error.filename or 'system'}: {error.strerror or error}\n")
-        return 1
-    return 0
+    return run_main(lambda: _run(paths or Paths()))

@@ -22,8 +22,7 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
     """
     # A name of this thread's own, without `tempfile`, which costs a small host half a second.
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
-    temporary.unlink(missing_ok=True)  # left by a power cut in an earlier life of this number
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as stream:

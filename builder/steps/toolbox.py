@@ -7,6 +7,7 @@ from pathlib import Path
 
 from builder.run import Sandbox
 from builder.steps.bootstrap import Selection, Variant, bootstrap, unpack
+from updater.store import locked
 
 _PACKAGES = (
     "binutils",
@@ -44,8 +45,12 @@ def tool_tree(
     """
     selection = Selection(suite, Variant.APT, _PACKAGES, mirror)
     tree = cache / "tools" / selection.key()
-    if not tree.is_dir():
-        tree.parent.mkdir(parents=True, exist_ok=True)
+    if tree.is_dir():
+        return tree
+    # Of two builds that start at once, one bootstraps and the other waits for it.
+    with locked(cache / "tools/.lock", wait=True):
+        if tree.is_dir():
+            return tree
         with tempfile.TemporaryDirectory(dir=tree.parent, prefix=".tools-") as folder:
             tar, unfinished = Path(folder) / "tools.tar", Path(folder) / "tree"
             bootstrap(

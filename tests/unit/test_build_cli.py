@@ -17,7 +17,7 @@ from builder.trust.publish import Signing
 from builder.trust.repository import Repository
 from updater.version import Version
 
-DEFINITION = "name: host\nversion: 1\nsuite: trixie\n"
+DEFINITION = "name: bedplate\nversion: 1\nsuite: trixie\n"
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +76,12 @@ def test_a_folder_is_no_definition(capsys: pytest.CaptureFixture[str], site: Pat
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("name: host\nversion: 1\npackags: [x]\n", "images/base.yaml:3:1: unknown key 'packags'"),
+        (
+            "name: bedplate\nversion: 1\npackags: [x]\n",
+            "images/base.yaml:3:1: unknown key 'packags'",
+        ),
         ("name: [\n", "images/base.yaml:2:1: "),
-        ("name: host\nversion: one\n", "images/base.yaml:2:10: "),
+        ("name: bedplate\nversion: one\n", "images/base.yaml:2:10: "),
         ("version: 1\n", "images/base.yaml:1:1: "),
     ],
 )

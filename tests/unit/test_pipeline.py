@@ -26,7 +26,7 @@ MIB = 1 << 20
 
 @pytest.fixture
 def definition(tmp_path: Path) -> Definition:
-    (tmp_path / "host.yaml").write_text("name: host\nversion: 1\nbudgets: {root: 1MiB}\n")
+    (tmp_path / "host.yaml").write_text("name: bedplate\nversion: 1\nbudgets: {root: 1MiB}\n")
     return load(tmp_path / "host.yaml")
 
 
@@ -92,13 +92,13 @@ def test_a_build_lies_under_its_name_and_nothing_else_is_left(
     definition: Definition, options: Options, reporter: Reporter, site: Site
 ) -> None:
     made = build(definition, options, reporter)
-    assert made.folder == options.output / "host_1"
-    assert left(options.output) == {"host_1", "host_1/root.wire", "host_1/sizes.txt"}
+    assert made.folder == options.output / "bedplate_1"
+    assert left(options.output) == {"bedplate_1", "bedplate_1/root.wire", "bedplate_1/sizes.txt"}
     assert left(options.cache) == {"work"}
     site.content = "second"
     build(definition, options, reporter)
     assert (made.folder / "root.wire").read_text() == "second"
-    assert left(options.output) == {"host_1", "host_1/root.wire", "host_1/sizes.txt"}
+    assert left(options.output) == {"bedplate_1", "bedplate_1/root.wire", "bedplate_1/sizes.txt"}
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt(), OSError(28, "full"), SystemExit(1)])
@@ -118,7 +118,7 @@ def test_what_is_interrupted_leaves_the_build_before_it(
     site.failure, site.content = failure, "torn"
     with pytest.raises(type(failure)):
         build(definition, options, reporter)
-    assert (options.output / "host_1/root.wire").read_text() == "first"
+    assert (options.output / "bedplate_1/root.wire").read_text() == "first"
     assert left(options.cache) == {"work"}
 
 
@@ -126,7 +126,7 @@ def test_an_interrupted_copy_leaves_nothing_under_the_final_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = plant(tmp_path / "cache/out", {"one": "1", "two": "2"})
-    plant(tmp_path / "build/host_1", {"one": "before"})
+    plant(tmp_path / "build/bedplate_1", {"one": "before"})
 
     def copy_half(source: Path, target: Path) -> None:
         # What a move to another file system does, up to where it is interrupted.
@@ -136,9 +136,9 @@ def test_an_interrupted_copy_leaves_nothing_under_the_final_name(
 
     monkeypatch.setattr(shutil, "move", copy_half)
     with pytest.raises(KeyboardInterrupt):
-        put(made, tmp_path / "build/host_1")
-    assert left(tmp_path / "build") == {"host_1", "host_1/one"}
-    assert (tmp_path / "build/host_1/one").read_text() == "before"
+        put(made, tmp_path / "build/bedplate_1")
+    assert left(tmp_path / "build") == {"bedplate_1", "bedplate_1/one"}
+    assert (tmp_path / "build/bedplate_1/one").read_text() == "before"
 
 
 def test_a_file_takes_the_place_of_a_file_and_a_folder_of_a_folder(tmp_path: Path) -> None:
@@ -182,18 +182,18 @@ def test_a_build_over_its_budget_leaves_the_list_of_sizes_and_no_release(
     site.root_size = 2 * MIB
     with pytest.raises(BudgetError) as caught:
         build(definition, options, reporter)
-    sizes = options.output / "host_1.sizes.txt"
+    sizes = options.output / "bedplate_1.sizes.txt"
     assert str(caught.value) == (
         f"the root has 2.0 MiB, its budget is 1.0 MiB; see {sizes} for what to prune"
     )
     assert sizes.read_text() == "what is large"
-    assert left(options.output) == {"host_1.sizes.txt"}
+    assert left(options.output) == {"bedplate_1.sizes.txt"}
 
 
 def test_a_second_build_is_from_the_lock_and_packs_anew(
     definition: Definition, options: Options, reporter: Reporter, site: Site
 ) -> None:
-    assert build_twice(definition, options, reporter).folder == options.output / "host_1"
+    assert build_twice(definition, options, reporter).folder == options.output / "bedplate_1"
     first, second = site.options
     assert (first.lock, first.packed_again) == (None, False)
     assert (second.lock, second.packed_again) == (LOCK, True)
