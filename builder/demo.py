@@ -37,7 +37,7 @@ _CACHE = Path(".cache")
 # The keys live as long as the demo's folder and sign nothing that leaves this machine.
 _PASSPHRASE = "a demo, and nothing else"  # noqa: S105
 _DISK_SIZE = 6 << 30
-_BOOT_SECONDS = 900
+_BOOT_SECONDS = 1200
 _UPDATE_SECONDS = 1800
 _ESCAPES = re.compile(r"\x1b\[[0-9;?=!]*[A-Za-z]|\x1b[()][A-Z0-9]|[^\x20-\x7e\n]")
 
@@ -101,6 +101,8 @@ def _watch(image: Path, folder: Path, server: Server, reporter: Reporter) -> Non
         accelerator=accelerator(tree, kernel, _CACHE.absolute()),
         image=image,
         disk_size=_DISK_SIZE,
+        # A second emulated processor costs more in waiting for locks than it gives.
+        cpus=1,
         credentials={"bedplate.update": json.dumps(settings)},
         networks=(UserNetwork(forwards=()),),
     )

@@ -1,9 +1,10 @@
-"""The VM tests' fixtures, shared by tests/vm and tests/fault; see tests/vm/fixtures.py."""
+"""What tests/vm and tests/fault share: see fixtures.py and evidence.py in tests/vm."""
 
+from evidence import pytest_runtest_makereport
 from fixtures import guest, server, site
 from hypothesis import HealthCheck, settings
 
-__all__ = ["guest", "server", "site"]
+__all__ = ["guest", "pytest_runtest_makereport", "server", "site"]
 
 # How long an example takes says something of the machine and nothing of the code.
 settings.register_profile(

@@ -216,6 +216,12 @@ class Guest:
         except CommandError:
             return ""
 
+    def journal(self) -> str:
+        """The journal of this boot and those before, if the host can still be asked."""
+        if not self.machine.running:
+            return ""
+        return self.ask("journalctl --no-pager --no-hostname -o short-monotonic -n 2000")
+
     def status(self) -> Mapping[str, Any]:
         """What the updater says of itself."""
         text = self.host.check_output("bedplate-update status --json")
