@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import tempfile
@@ -11,7 +12,21 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from builder.run import run
+from builder.run import CommandError, run
+
+# What mmdebstrap's and apt's last words mean, the most telling first.
+_CAUSES = (
+    ("No space left on device", "the disk is full: free some space, or set --cache and TMPDIR"),
+    (
+        "Unable to locate package|has no installation candidate|Version '.*' for '.*' was not found",
+        "the mirror lacks a package, named below: correct `packages`, or name another --mirror",
+    ),
+    (
+        "Could not connect|Could not resolve|Temporary failure resolving|Failed to fetch"
+        "|index files failed to download",
+        "the Debian mirror cannot be read: check the network, or name another with --mirror",
+    ),
+)
 
 
 class Variant(StrEnum):
@@ -66,7 +81,7 @@ def bootstrap(
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".bootstrap-") as folder:
         unfinished = Path(folder) / "tree.tar"
         inside, outside = "/var/cache/apt/archives", shlex.quote(str(archives))
-        run(
+        _run(
             [
                 "mmdebstrap",
                 "--mode=root" if os.geteuid() == 0 else "--mode=unshare",
@@ -81,8 +96,8 @@ def bootstrap(
                 str(unfinished),
                 *([selection.mirror] if selection.mirror else []),
             ],
-            env={"SOURCE_DATE_EPOCH": str(epoch)},
-            on_line=on_line,
+            epoch,
+            on_line,
         )
         unfinished.replace(target)
     for leftover in ("lock", "partial"):
@@ -91,6 +106,16 @@ def bootstrap(
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def _run(argv: list[str], epoch: int, on_line: Callable[[str], None]) -> None:
+    try:
+        run(argv, env={"SOURCE_DATE_EPOCH": str(epoch)}, on_line=on_line)
+    except CommandError as error:
+        for pattern, cause in _CAUSES:
+            if re.search(pattern, str(error)):
+                raise CommandError(f"{cause}\n{error}") from error
+        raise
 
 
 def unpack(tar: Path, tree: Path, only: tuple[str, ...] = ()) -> None:

@@ -69,6 +69,26 @@ def test_a_failed_bootstrap_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     assert list((tmp_path / "out").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        ("E: Unable to locate package systmd", "the mirror lacks a package"),
+        ("Could not connect to 127.0.0.1:9\nE: apt-get failed", "the Debian mirror cannot be read"),
+        ("cannot write: No space left on device\nFailed to fetch x", "the disk is full"),
+        ("something new", "mmdebstrap ended with 25"),
+    ],
+)
+def test_a_failed_bootstrap_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, cause: str
+) -> None:
+    def run(_argv: Sequence[str], **_options: object) -> str:
+        raise CommandError(f"mmdebstrap ended with 25\n{words}")
+
+    monkeypatch.setattr(bootstrap_step, "run", run)
+    with pytest.raises(CommandError, match=f"^{cause}"):
+        bootstrap(SELECTION, tmp_path / "x.tar", archives=tmp_path / "a", epoch=7, on_line=quiet)
+
+
 def test_a_cache_key_depends_on_all_of_a_selection() -> None:
     others = [
         Selection("sid", Variant.ESSENTIAL, ("systemd", "udev")),

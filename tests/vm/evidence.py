@@ -22,7 +22,10 @@ def pytest_runtest_makereport(
     if report.when == "call" and report.failed and isinstance(guest, Guest):
         folder = PROJECT / "build/failures" / re.sub(r"[^\w.-]+", "-", item.name)
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in (("console", guest.machine.console(since=0)), ("journal", guest.journal())):
+        for name, text in (
+            ("console", guest.machine.console(since=0)),
+            ("journal", guest.journal()),
+        ):
             path = folder / f"{name}.log"
             path.write_text(text)
             end = "\n".join(text.splitlines()[-_SHOWN_LINES:])
