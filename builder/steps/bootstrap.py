@@ -18,12 +18,11 @@ from builder.run import CommandError, run
 _CAUSES = (
     ("No space left on device", "the disk is full: free some space, or set --cache and TMPDIR"),
     (
-        "Unable to locate package|has no installation candidate|Version '.*' for '.*' was not found",
+        "Unable to locate package|has no installation candidate|was not found",
         "the mirror lacks a package, named below: correct `packages`, or name another --mirror",
     ),
     (
-        "Could not connect|Could not resolve|Temporary failure resolving|Failed to fetch"
-        "|index files failed to download",
+        "Could not (connect|resolve)|Temporary failure|Failed to fetch|index files failed",
         "the Debian mirror cannot be read: check the network, or name another with --mirror",
     ),
 )
