@@ -43,7 +43,7 @@ test-unit: $(READY) ## the tests that need no root, no network and no VM
 test-update: $(READY) ## the tests of boot and update, in VMs
 	@$(BIN)/pytest -n 2 --dist loadfile tests/vm
 
-test-faults: $(READY) ## power cuts at random moments, ten of each kind; long
+test-faults: $(READY) ## power cuts at random moments, ten of each kind, and releases that hang; long
 	@$(BIN)/pytest tests/fault
 
 bench: $(READY) ## the figures, in one table
