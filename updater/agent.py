@@ -121,16 +121,17 @@ class Agent:
             config.server, config.proxy, context.paths.state / "tuf", context.paths.first_root
         )
         machine = platform.machine()
-        situation = Situation(
-            now=now,
-            image=context.running.image,
-            architecture=_ARCHITECTURES.get(machine, machine),
-            running=context.running.version,
-            machine_id=context.running.machine_id,
-            rejected=frozenset(each.version for each in known.rejected),
-        )
         with trust.session(repository, now) as session:
             signed = session.signed_at()
+            situation = Situation(
+                # What was just verified was signed before this moment, whatever the clock says.
+                now=max(now, signed or now),
+                image=context.running.image,
+                architecture=_ARCHITECTURES.get(machine, machine),
+                running=context.running.version,
+                machine_id=context.running.machine_id,
+                rejected=frozenset(each.version for each in known.rejected),
+            )
             channel = session.channel(config.channel)
             manifests = {
                 version: session.manifest(version)
