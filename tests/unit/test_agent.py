@@ -2,6 +2,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
@@ -401,6 +402,24 @@ def test_from_a_signed_repository(
     with pytest.raises(FetchError):
         machine.agent("http://127.0.0.1:1").check()
     assert "127.0.0.1:1" in machine.context().store.load().last_error
+
+
+def test_what_was_just_verified_tells_the_time_to_a_clock_that_is_behind(
+    tmp_path: Path, machine: Machine, two: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind = NOW - timedelta(hours=1)
+    monkeypatch.setattr("updater.context.trusted_now", lambda _running, _last: behind)
+    build = tmp_path / "build"
+    build.mkdir()
+    for name, data in two.files.items():
+        (build / name).write_bytes(data)
+    (build / "manifest.json").write_bytes(two.manifest.render())
+    with served_site(tmp_path / "site", make_store(tmp_path / "keys")) as site:
+        site.repository.add(build, site.signing())
+        site.repository.promote(TWO, "stable", [], site.signing())
+        shutil.copyfile(site.repository.root_path(1), machine.paths.first_root)
+        machine.start()
+        assert machine.agent(site.url).check().decision.verdict is Verdict.UPDATE
 
 
 # --- Power cuts -----------------------------------------------------------------------------------
