@@ -26,7 +26,7 @@ _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|
 _LINE_END = re.compile(r"\r+\n?")  # a terminal adds one \r to those that programs write
 _FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+(\d+)")
 _SHOWN_LINES = 40
-_END_SECONDS = 30.0
+_END_SECONDS = 300.0
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""The power goes at a random moment in each part of an update; tests/fault does it ten times."""
+"""The power goes at a random moment in each part of one update."""
 
 from pathlib import Path
 
