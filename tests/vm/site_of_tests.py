@@ -201,7 +201,10 @@ class Guest:
             self.machine.load(name)
         else:
             self.machine.start(name)
-        return self.reach()
+        host = self.reach()
+        # Its clock has jumped, and what was connected in that moment may time out at once.
+        wait_until(lambda: self.ask("echo up") or None, BOOT_SECONDS, "an answer after the load")
+        return host
 
     def reboot(self) -> None:
         """Boot what is staged; the host is to be reached anew afterwards."""
