@@ -55,6 +55,12 @@ def test_a_mirror_comes_last(tmp_path: Path, mmdebstrap: list[list[str]]) -> Non
     assert mmdebstrap[0][-1] == "http://mirror.example/debian"
 
 
+def test_a_folder_of_packages_is_of_no_suite(tmp_path: Path, mmdebstrap: list[list[str]]) -> None:
+    selection = Selection("trixie", Variant.APT, ("x",), "deb [trusted=yes] copy:///pool ./")
+    bootstrap(selection, tmp_path / "x.tar", archives=tmp_path / "a", epoch=7, on_line=quiet)
+    assert mmdebstrap[0][-3] == ""
+
+
 def test_a_failed_bootstrap_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(argv: Sequence[str], **_options: object) -> str:
         [target] = [word for word in argv if word.endswith("tree.tar")]
