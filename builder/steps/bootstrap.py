@@ -91,7 +91,7 @@ def bootstrap(
                 f"--setup-hook=sync-in {outside} {inside}",
                 f"--customize-hook=sync-out {inside} {outside}",
                 '--aptopt=Acquire::Retries "3"',
-                # A folder of .debs is of no suite; all that it holds is meant (mmdebstrap(1), SUITE).
+                # A folder of .debs is of no suite, and all of it is meant (mmdebstrap(1), SUITE).
                 "" if (selection.mirror or "").startswith("deb ") else selection.suite,
                 str(unfinished),
                 *([selection.mirror] if selection.mirror else []),
