@@ -84,8 +84,8 @@ def rebuild(
         )
     else:
         pinned_selection = replace(selection, packages=pinned)
-    _bootstrap(pinned_selection, work / "root", pool, lock.epoch, on_line)
-    found = _read(work / "root")
+    _bootstrap(pinned_selection, work / "bootstrapped", pool, lock.epoch, on_line)
+    found = _read(work / "bootstrapped")
     check_archives(lock, pool)
     return found
 
