@@ -1,6 +1,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +21,7 @@ from agent_kit import (
 )
 from storage_samples import Release
 from storage_server import Server
-from trust_kit import NOW, make_store, served_site
+from trust_kit import NOW, Site, make_store, served_site
 
 from updater import agent, boot, bootentries, cli, programs, stage, state, status
 from updater.agent import Check, PreflightError, RollbackError
@@ -370,22 +371,29 @@ def test_the_cli_tells_of_it(
     assert '"version": "2"' in capsys.readouterr().out
 
 
+@contextmanager
+def offered(folder: Path, machine: Machine, release: Release) -> Iterator[Site]:
+    """A signed repository that offers `release`, and a host that trusts its root."""
+    build = folder / "build"
+    build.mkdir()
+    for name, data in release.files.items():
+        (build / name).write_bytes(data)
+    (build / "manifest.json").write_bytes(release.manifest.render())
+    with served_site(folder / "site", make_store(folder / "keys")) as site:
+        site.repository.add(build, site.signing())
+        site.repository.promote(release.manifest.version, "stable", [], site.signing())
+        shutil.copyfile(site.repository.root_path(1), machine.paths.first_root)
+        machine.start()
+        yield site
+
+
 def test_from_a_signed_repository(
     tmp_path: Path, machine: Machine, two: Release, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole way: TUF, channel, manifest, wire, slot, entry."""
     monkeypatch.setattr("updater.tuffetch._LIMITS", Limits(retries=0))
     monkeypatch.setattr("updater.context.trusted_now", lambda _running, _last: NOW)
-    build = tmp_path / "build"
-    build.mkdir()
-    for name, data in two.files.items():
-        (build / name).write_bytes(data)
-    (build / "manifest.json").write_bytes(two.manifest.render())
-    with served_site(tmp_path / "site", make_store(tmp_path / "keys")) as site:
-        site.repository.add(build, site.signing())
-        site.repository.promote(TWO, "stable", [], site.signing())
-        shutil.copyfile(site.repository.root_path(1), machine.paths.first_root)
-        machine.start()
+    with offered(tmp_path, machine, two) as site:
         worker = machine.agent(site.url)
         found = worker.check()
         assert found.decision.verdict is Verdict.UPDATE
@@ -409,16 +417,7 @@ def test_what_was_just_verified_tells_the_time_to_a_clock_that_is_behind(
 ) -> None:
     behind = NOW - timedelta(hours=1)
     monkeypatch.setattr("updater.context.trusted_now", lambda _running, _last: behind)
-    build = tmp_path / "build"
-    build.mkdir()
-    for name, data in two.files.items():
-        (build / name).write_bytes(data)
-    (build / "manifest.json").write_bytes(two.manifest.render())
-    with served_site(tmp_path / "site", make_store(tmp_path / "keys")) as site:
-        site.repository.add(build, site.signing())
-        site.repository.promote(TWO, "stable", [], site.signing())
-        shutil.copyfile(site.repository.root_path(1), machine.paths.first_root)
-        machine.start()
+    with offered(tmp_path, machine, two) as site:
         assert machine.agent(site.url).check().decision.verdict is Verdict.UPDATE
 
 
