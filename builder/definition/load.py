@@ -4,10 +4,9 @@ import os
 from collections.abc import Mapping as Options
 from pathlib import Path
 
-from builder.definition.model import SCHEMA, Definition
-from builder.definition.schema import ListOf, MapOf, Reading, Section, Wrong, keys, nearest
-from builder.definition.source import (
-    DefinitionError,
+from hostkit.document.schema import ListOf, MapOf, Reading, Section, Wrong, keys, nearest
+from hostkit.document.source import (
+    DocumentError,
     Entry,
     Mapping,
     Node,
@@ -21,6 +20,8 @@ from builder.definition.source import (
     shown,
 )
 
+from builder.definition.model import SCHEMA, Definition
+
 PARENTS_LIMIT = 16
 
 
@@ -32,7 +33,7 @@ def load(path: Path, *, overrides: Options[str, str] | None = None) -> Definitio
     later value replaces an earlier one; files of the same path replace one another whole.
 
     Raises:
-        DefinitionError: every problem of the documents, each with file, line and column.
+        DocumentError: every problem of the documents, each with file, line and column.
         InputError: `path` itself cannot be read.
     """
     documents = [*_family(path), *_override_documents(overrides or {})]
@@ -40,13 +41,13 @@ def load(path: Path, *, overrides: Options[str, str] | None = None) -> Definitio
     for document in documents:
         problems += _read(document, partial=True)[1]
     if problems:
-        raise DefinitionError(problems)
+        raise DocumentError(problems)
     merged = documents[0]
     for document in documents[1:]:
         merged = merge(merged, document)
     definition, problems = _read(merged, partial=False)
     if definition is None:
-        raise DefinitionError(problems)
+        raise DocumentError(problems)
     return definition
 
 
@@ -112,8 +113,8 @@ def _parent_path(name: Scalar) -> Path:
     return Path(os.path.normpath(path))
 
 
-def _error(place: Place, message: str) -> DefinitionError:
-    return DefinitionError([Problem(place, message)])
+def _error(place: Place, message: str) -> DocumentError:
+    return DocumentError([Problem(place, message)])
 
 
 def _override_documents(overrides: Options[str, str]) -> list[Node]:

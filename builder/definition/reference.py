@@ -3,8 +3,9 @@
 import json
 from collections.abc import Iterator
 
+from hostkit.document.schema import Key, Kind, ListOf, MapOf, Section, keys
+
 from builder.definition.model import SCHEMA, Definition
-from builder.definition.schema import Key, Kind, ListOf, MapOf, Section, keys
 
 _INTRODUCTION = """\
 # Image definitions

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from hostkit.document.source import DocumentError, Place, Problem
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
 from builder.definition.model import Definition, File
-from builder.definition.source import DefinitionError, Place, Problem
 from updater.errors import InputError
 
 TEMPLATE_SUFFIX = ".j2"
@@ -44,7 +44,7 @@ def laid_files(
     `definition.files` for the root, `definition.initrd.trees` and nothing for the initrd.
 
     Raises:
-        DefinitionError: a template does not render, with its file and line.
+        DocumentError: a template does not render, with its file and line.
         OSError: a file cannot be read.
     """
     context = template_context(definition) | dict(extra or {})
@@ -78,7 +78,7 @@ def render(template: Path, context: Mapping[str, object]) -> bytes:
     """The text of a Jinja2 template, UTF-8; an undefined name is an error.
 
     Raises:
-        DefinitionError: with the line of the template where it failed.
+        DocumentError: with the line of the template where it failed.
     """
     text = _text(template)
     # Configuration files and units are no HTML, so nothing is escaped.
@@ -96,7 +96,7 @@ def render(template: Path, context: Mapping[str, object]) -> bytes:
     except Exception as error:  # noqa: BLE001 (a template can raise whatever an expression can)
         message = f"template: {_reason(error)}"
         place = Place(template, _line(error, template), 1)
-        raise DefinitionError([Problem(place, message)]) from None
+        raise DocumentError([Problem(place, message)]) from None
 
 
 def _text(template: Path) -> str:
@@ -110,7 +110,7 @@ def _text(template: Path) -> str:
     except UnicodeDecodeError:
         message = message or "not UTF-8, as a template must be"
     if message:
-        raise DefinitionError([Problem(Place(template, 1, 1), message)])
+        raise DocumentError([Problem(Place(template, 1, 1), message)])
     return text
 
 

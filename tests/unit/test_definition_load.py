@@ -3,14 +3,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hostkit.document.schema import keys
+from hostkit.document.source import DocumentError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from builder.definition.load import load
 from builder.definition.model import Definition
 from builder.definition.reference import to_plain
-from builder.definition.schema import keys
-from builder.definition.source import DefinitionError
 from updater.errors import InputError
 from updater.version import Version
 
@@ -24,7 +24,7 @@ def write(folder: Path, text: str, name: str = "host.yaml") -> Path:
 
 
 def problems(file: Path, **overrides: str) -> list[str]:
-    with pytest.raises(DefinitionError) as caught:
+    with pytest.raises(DocumentError) as caught:
         load(file, overrides=overrides)
     return [str(problem).removeprefix(f"{file.parent}/") for problem in caught.value.problems]
 
@@ -263,7 +263,7 @@ python: {programs: {bedplate-update: "updater.cli:main"}}
 
 
 def test_no_such_file() -> None:
-    with pytest.raises(InputError, match="no such definition"):
+    with pytest.raises(InputError, match="no such file"):
         load(Path("/nonexistent/host.yaml"))
 
 

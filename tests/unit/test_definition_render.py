@@ -1,10 +1,10 @@
 from pathlib import Path, PurePosixPath
 
 import pytest
+from hostkit.document.source import DocumentError
 
 from builder.definition.load import load
 from builder.definition.render import LaidFile, laid_files, render, write_files
-from builder.definition.source import DefinitionError
 from updater.errors import InputError
 
 
@@ -81,7 +81,7 @@ def test_nothing_is_written_outside_the_tree(tmp_path: Path) -> None:
 def test_template_errors_name_their_line(tmp_path: Path, text: str, line: int, words: str) -> None:
     template = tmp_path / "x.j2"
     template.write_text(text)
-    with pytest.raises(DefinitionError) as caught:
+    with pytest.raises(DocumentError) as caught:
         render(template, {})
     assert str(caught.value).startswith(f"{template}:{line}:1: template: ")
     assert words in str(caught.value)
@@ -90,5 +90,5 @@ def test_template_errors_name_their_line(tmp_path: Path, text: str, line: int, w
 def test_templates_are_text(tmp_path: Path) -> None:
     template = tmp_path / "x.j2"
     template.write_bytes(b"\xff")
-    with pytest.raises(DefinitionError, match="not UTF-8"):
+    with pytest.raises(DocumentError, match="not UTF-8"):
         render(template, {})

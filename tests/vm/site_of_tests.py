@@ -45,7 +45,7 @@ UPDATE_SECONDS = 1500
 def source_digest() -> str:
     """What the built releases depend on: as long as it stays, they are used again."""
     digest = hashlib.sha256()
-    for top in ("builder", "images", "updater", "tests/vm/images"):
+    for top in ("builder", "cloud-config", "images", "updater", "tests/vm/images"):
         for path in sorted((PROJECT / top).rglob("*")):
             if path.is_file() and path.suffix != ".pyc":
                 digest.update(str(path.relative_to(PROJECT)).encode() + b"\0")

@@ -1,14 +1,16 @@
-"""The power goes at a random moment in each part of one update."""
+"""The power goes at random moments of an update: two cuts of each kind, in two hosts' lives."""
 
 from pathlib import Path
 
 import cuts
+import pytest
 from faultserver import FaultServer
 from site_of_tests import Guest, Site
 
 
+@pytest.mark.parametrize("_life", ["first", "second"])
 def test_three_cuts_in_one_update(
-    guest: Guest, site: Site, server: FaultServer, tmp_path: Path
+    guest: Guest, site: Site, server: FaultServer, tmp_path: Path, _life: str
 ) -> None:
     """While staging, while committing, in the first boot: each time the host goes on by itself."""
     cuts.prepare(guest, site, server, tmp_path)

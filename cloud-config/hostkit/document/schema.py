@@ -1,28 +1,21 @@
 # ruff: noqa: D102 (what overrides a method of Kind is documented there)
-"""The kinds of value a definition holds: one table for checking, editors and the reference page.
+"""The kinds of value a document holds: one table for checking, editors and the reference page.
 
 A section is a frozen dataclass whose fields are declared with `key(...)`; everything else (what is
-accepted, the JSON Schema, the documentation, how a definition is shown) follows from that.
+accepted, the JSON Schema, the documentation, how a document is shown) follows from that.
 """
 
 import dataclasses
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
-from builder.definition.source import (
-    Mapping,
-    Node,
-    Place,
-    Problem,
-    Scalar,
-    ScalarKind,
-    Sequence,
-    shown,
-)
+from hostkit.document.source import Mapping as MappingNode
+from hostkit.document.source import Node, Place, Problem, Scalar, ScalarKind, Sequence, shown
 
 _KIND = "kind"
 _HELP = "help"
@@ -37,12 +30,18 @@ class Wrong(Exception):  # noqa: N818 (never leaves this package: `Reading.fail`
 class Reading:
     """One pass over a document: collects problems, so that all are reported at once."""
 
-    partial: bool  # a parent or a child may hold the keys that are missing here
+    partial: bool = False  # a parent or a child may hold the keys that are missing here
+    dashes: bool = False  # `drop-ins` is read as `drop_ins`, as CoreOS did
     problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
 
     def note(self, place: Place, message: str) -> None:
         """Record a problem and go on."""
         self.problems.append(Problem(place, message))
+
+    def warn(self, place: Place, message: str) -> None:
+        """Say something that does not make the document wrong."""
+        self.warnings.append(Problem(place, message))
 
     def fail(self, place: Place, message: str) -> Wrong:
         """Record a problem; raise what this returns to skip the value."""
@@ -99,7 +98,7 @@ class ListOf(Kind):
             raise reading.fail(node.place, f"found {found}; expected a list: {self.item.label}")
         values: dict[object, Any] = {}
         # An item is whole: nothing of it can come from a parent or a child.
-        whole = Reading(partial=False, problems=reading.problems)
+        whole = dataclasses.replace(reading, partial=False)
         for item in node.items:
             try:
                 value = self.item.read(item, whole)
@@ -158,10 +157,16 @@ class MapOf(Kind):
 
 @dataclass(frozen=True, slots=True)
 class Section(Kind):
-    """A mapping with known keys: the fields of a dataclass; `check` looks at them together."""
+    """A mapping with known keys: the fields of a dataclass; `check` looks at them together.
+
+    `refused` and `ignored` are keys that other readers of such documents know, each with what to
+    use instead: the former make a document wrong, the latter are warned of.
+    """
 
     model: type[Any]
     check: Callable[[Any], str | None] = lambda _: None
+    refused: Mapping[str, str] = field(default_factory=dict)
+    ignored: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -170,19 +175,16 @@ class Section(Kind):
     def read(self, node: Node, reading: Reading) -> Any:  # noqa: ANN401
         before = len(reading.problems)
         known = keys(self.model)
-        values = {}
+        values: dict[str, Any] = {}
         for entry in entries(node, self.label, reading):
-            name = entry.key.text
-            if name not in known:
-                message = f"unknown key {shown(name)}{nearest(name, list(known))}"
-                reading.note(entry.key.place, message)
-                continue
-            if known[name].optional and is_null(entry.value):
-                continue
-            try:
-                values[name] = known[name].kind.read(entry.value, reading)
-            except Wrong:
-                continue
+            name = entry.key.text.replace("-", "_") if reading.dashes else entry.key.text
+            if name in values:
+                reading.note(entry.key.place, f"the key {shown(name)} stands twice")
+            elif name not in known:
+                self._read_unknown(name, entry.key.place, reading)
+            elif not (known[name].optional and is_null(entry.value)):
+                with suppress(Wrong):
+                    values[name] = known[name].kind.read(entry.value, reading)
         if len(reading.problems) > before:
             raise Wrong
         missing = [name for name, known_key in known.items() if known_key.required]
@@ -193,6 +195,15 @@ class Section(Kind):
         if not reading.partial and (wrong := self.check(value)):
             raise reading.fail(node.place, wrong)
         return value
+
+    def _read_unknown(self, name: str, place: Place, reading: Reading) -> None:
+        if name in self.ignored:
+            reading.warn(place, f"{shown(name)} does nothing here: {self.ignored[name]}")
+        elif name in self.refused:
+            reading.note(place, f"{shown(name)} is not supported: {self.refused[name]}")
+        else:
+            known = [*keys(self.model), *self.ignored, *self.refused]
+            reading.note(place, f"unknown key {shown(name)}{nearest(name, known)}")
 
     def json_schema(self) -> dict[str, object]:
         known = keys(self.model)
@@ -261,7 +272,7 @@ def keys(model: type[Any]) -> dict[str, Key]:
 
 def entries(node: Node, label: str, reading: Reading) -> tuple[Any, ...]:
     """The entries of a mapping; raises Wrong when `node` is none."""
-    if isinstance(node, Mapping):
+    if isinstance(node, MappingNode):
         return node.entries
     found = node.kind.value if isinstance(node, Scalar) else "a list"
     raise reading.fail(node.place, f"found {found}; expected {label}")

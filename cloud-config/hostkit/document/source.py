@@ -16,9 +16,7 @@ import yaml
 
 from updater.errors import InputError
 
-BYTES_LIMIT = 256 << 10  # of one file
 DEPTH_LIMIT = 32  # nested collections
-NODE_LIMIT = 20_000  # nodes of one file, each alias counted with all it stands for
 PROBLEM_LIMIT = 50  # problems shown at once
 
 _NULL = re.compile(r"~|null|Null|NULL|")
@@ -27,6 +25,16 @@ _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]{1,40}|[0-9]{1,40}(\.[0-9]{0,40})?)([eE][-+]?[0-9]{1,2})?")
 
 _FORBIDDEN = re.compile("[\0\ud800-\udfff]")  # no path and no UTF-8 file can hold these
+# YAML 1.2, section 5.1, "c-printable".
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a document may cost before anything of it is looked at."""
+
+    length: int = 256 << 10  # bytes
+    nodes: int = 20_000  # each alias counted with all it stands for
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +60,8 @@ class Problem:
         return f"{self.place}: {self.message}"
 
 
-class DefinitionError(InputError):
-    """A definition is wrong; holds every problem found, a line each."""
+class DocumentError(InputError):
+    """A document is wrong; holds every problem found, a line each."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -107,60 +115,76 @@ class Mapping:
 
 
 Node = Scalar | Sequence | Mapping
+LIMITS = Limits()
 
 
-def parse(text: str, file: Path) -> Node:
+def parse(text: str, file: Path, limits: Limits = LIMITS) -> Node:
     """The one YAML document in `text`; `file` is named in places.
 
     Raises:
-        DefinitionError: no YAML, more than one document, or beyond a limit of this module.
+        DocumentError: no YAML, more than one document, or beyond a limit of this module.
     """
     start = Place(file, 1, 1)
+    if bad := _UNPRINTABLE.search(text):
+        message = f"not YAML: the character U+{ord(bad.group()):04X} is not allowed"
+        raise DocumentError([Problem(_place_of(text, bad.start(), file), message)])
     try:
-        return _Composer(text, file).document()
+        return _Composer(text, file, limits).document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(file, mark.line + 1, mark.column + 1) if mark else start
         words = " ".join(filter(None, (error.context, error.problem)))
-        raise DefinitionError([Problem(place, f"not YAML: {words}")]) from None
-    except yaml.reader.ReaderError as error:
-        before = text[: error.position].split("\n")
-        place = Place(file, len(before), len(before[-1]) + 1)
-        message = f"not YAML: the character U+{ord(text[error.position]):04X} is not allowed"
-        raise DefinitionError([Problem(place, message)]) from None
+        raise DocumentError([Problem(place, f"not YAML: {words}")]) from None
     except yaml.YAMLError as error:
-        raise DefinitionError([Problem(start, f"not YAML: {error}")]) from None
-    except (ValueError, OverflowError):
-        # PyYAML lets one escape for "\UFFFFFFFF" and for %YAML directives of many digits.
-        message = "not YAML: an escape or a directive names a number out of range"
-        raise DefinitionError([Problem(start, message)]) from None
+        raise DocumentError([Problem(start, f"not YAML: {error}")]) from None
 
 
-def read(file: Path) -> Node:
-    """The YAML document in `file`, UTF-8, at most `BYTES_LIMIT` long.
+def read(file: Path, limits: Limits = LIMITS) -> Node:
+    """The YAML document in `file`, UTF-8.
 
     Raises:
-        DefinitionError: as for `parse`, or the file is too long or not UTF-8.
+        DocumentError: as for `parse`, or the file is too long or not UTF-8.
+        InputError: the file is missing or cannot be read.
+    """
+    return parse(decode(read_bytes(file, limits), file, limits), file, limits)
+
+
+def read_bytes(file: Path, limits: Limits = LIMITS) -> bytes:
+    """What is in `file`, or its beginning where it is longer than it may be.
+
+    Raises:
         InputError: the file is missing or cannot be read.
     """
     try:
         with file.open("rb") as stream:
-            data = stream.read(BYTES_LIMIT + 1)
+            return stream.read(limits.length + 1)
     except FileNotFoundError:
-        raise InputError(f"{file}: no such definition") from None
+        raise InputError(f"{file}: no such file") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"{file}: cannot read the definition: {reason}") from None
-    if len(data) > BYTES_LIMIT:
-        message = f"longer than the {BYTES_LIMIT} bytes a definition may have"
-        raise DefinitionError([Problem(Place(file, 1, 1), message)])
+        raise InputError(f"{file}: cannot be read: {reason}") from None
+
+
+def decode(data: bytes, file: Path, limits: Limits = LIMITS) -> str:
+    """The text of a document.
+
+    Raises:
+        DocumentError: it is too long, or not UTF-8.
+    """
+    if len(data) > limits.length:
+        message = f"longer than the {limits.length} bytes that it may have"
+        raise DocumentError([Problem(Place(file, 1, 1), message)])
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = data[: error.start].split(b"\n")
         place = Place(file, len(before), len(before[-1]) + 1)
-        raise DefinitionError([Problem(place, "not UTF-8")]) from None
-    return parse(text, file)
+        raise DocumentError([Problem(place, "not UTF-8")]) from None
+
+
+def _place_of(text: str, position: int, file: Path) -> Place:
+    before = text[:position].split("\n")
+    return Place(file, len(before), len(before[-1]) + 1)
 
 
 def scalar_kind(text: str) -> ScalarKind:
@@ -196,17 +220,18 @@ def height(node: Node) -> int:
 class _Composer:
     """Builds nodes from events; the only state is the anchors seen and the nodes counted."""
 
-    def __init__(self, text: str, file: Path) -> None:
+    def __init__(self, text: str, file: Path, limits: Limits) -> None:
         # PyYAML's stubs do not type the parser, nor what each kind of event carries.
-        self._loader: Any = yaml.SafeLoader(text)
+        self._loader: Any = yaml.CSafeLoader(text)
         self._file = file
+        self._limits = limits
         self._anchors: dict[str, tuple[Node, int]] = {}
         self._count = 0
 
     def document(self) -> Node:
         self._next()  # the start of the stream
         if isinstance(self._next(), yaml.StreamEndEvent):
-            raise DefinitionError([Problem(Place(self._file, 1, 1), "the file is empty")])
+            raise DocumentError([Problem(Place(self._file, 1, 1), "the file is empty")])
         node = self._node(self._next(), 0)
         self._next()  # the end of the document
         after = self._next()
@@ -220,13 +245,14 @@ class _Composer:
     def _place(self, event: Any) -> Place:  # noqa: ANN401
         return Place(self._file, event.start_mark.line + 1, event.start_mark.column + 1)
 
-    def _error(self, event: Any, message: str) -> DefinitionError:  # noqa: ANN401
-        return DefinitionError([Problem(self._place(event), message)])
+    def _error(self, event: Any, message: str) -> DocumentError:  # noqa: ANN401
+        return DocumentError([Problem(self._place(event), message)])
 
     def _spend(self, event: Any, nodes: int) -> None:  # noqa: ANN401
         self._count += nodes
-        if self._count > NODE_LIMIT:
-            raise self._error(event, f"more than {NODE_LIMIT} values, aliases included")
+        if self._count > self._limits.nodes:
+            message = f"more than {self._limits.nodes} values, aliases included"
+            raise self._error(event, message)
 
     def _check_depth(self, event: Any, depth: int) -> None:  # noqa: ANN401
         if depth > DEPTH_LIMIT:
@@ -236,7 +262,7 @@ class _Composer:
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, depth)
         if event.tag is not None:
-            raise self._error(event, f"the tag {shown(event.tag)}; definitions use no tags")
+            raise self._error(event, f"the tag {shown(event.tag)}; no tags are used here")
         self._check_depth(event, depth)
         before = self._count
         self._spend(event, 1)
@@ -279,7 +305,7 @@ class _Composer:
             if not isinstance(key, Scalar):
                 raise self._error(event, "a list or a mapping as a key; expected text")
             if key.text == "<<" and key.kind is ScalarKind.TEXT:
-                raise self._error(event, "merge keys are not supported; use extends")
+                raise self._error(event, "merge keys are not supported; write the keys out")
             if key.text in entries:
                 first = entries[key.text].key.place
                 message = f"the key {shown(key.text)} stands twice, first in line {first.line}"

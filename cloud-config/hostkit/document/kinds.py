@@ -8,8 +8,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from builder.definition.schema import Kind, Reading, nearest
-from builder.definition.source import Mapping, Node, ScalarKind, Sequence, shown
+from hostkit.document.schema import Kind, Reading, nearest
+from hostkit.document.source import Mapping, Node, ScalarKind, Sequence, shown
 
 SIZE_LIMIT = 1 << 62
 _UNITS = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}

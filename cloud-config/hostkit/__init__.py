@@ -1,0 +1,1 @@
+"""What Bedplate's agents share on a host."""

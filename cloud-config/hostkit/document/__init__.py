@@ -1,0 +1,1 @@
+"""Documents that people write: YAML with places, typed by one declarative schema."""
