@@ -82,7 +82,8 @@ def size_report(
 
     Both come from `measure`. What is made of a package's file counts as the package's: compiled
     Python, unpacked kernel modules. A file that belongs to no package is ours, unless it was
-    there before anything of ours came: then a package's script made it.
+    there before anything of ours came: then a package's script made it. What such scripts made
+    and pruning took is not counted: it depends on where the packages came from.
     """
     versions = {package.name: package.version for package in packages}
     owners = {path: package.name for package in packages for path in package.files}
@@ -96,8 +97,8 @@ def size_report(
         places[path] = owner
     unpacked: dict[str, int] = {}
     for path, size in before.items():
-        owner = _owner(path, owners) or MADE
-        unpacked[owner] = unpacked.get(owner, 0) + size
+        if owner := _owner(path, owners) or (MADE if path in after else None):
+            unpacked[owner] = unpacked.get(owner, 0) + size
     shares = [
         Share(
             name=name,
@@ -114,7 +115,7 @@ def size_report(
         title=title,
         size=sum(after.values()),
         files=len(after),
-        unpacked=sum(before.values()),
+        unpacked=sum(unpacked.values()),
         shares=tuple(sorted(shares, key=lambda share: (-share.size, share.name))),
         largest=tuple(LargeFile(path, size, places[path]) for path, size in top),
     )

@@ -1,5 +1,6 @@
 """The disk: UKI, systemd-boot and both halves of slot A in a GPT image (systemd-repart(8))."""
 
+import os
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -75,6 +76,8 @@ def make_disk(
     (esp / "EFI/BOOT/BOOTX64.EFI").write_bytes(loader.read_bytes())
     (esp / f"EFI/Linux/{label}+{_TRIES}.efi").write_bytes(files.uki.read_bytes())
     (esp / "loader/loader.conf").write_text("timeout 0\neditor no\nauto-firmware no\n")
+    for path in (esp, *esp.rglob("*")):
+        os.utime(path, (epoch, epoch))  # which FAT's directories say too
     definitions.mkdir()
     root_uuid, verity_uuid = slot_uuids(seal.root_hash)
     for name, lines in {
