@@ -97,8 +97,9 @@ def size_report(
         places[path] = owner
     unpacked: dict[str, int] = {}
     for path, size in before.items():
-        if owner := _owner(path, owners) or (MADE if path in after else None):
-            unpacked[owner] = unpacked.get(owner, 0) + size
+        maker = _owner(path, owners) or (MADE if path in after else None)
+        if maker:
+            unpacked[maker] = unpacked.get(maker, 0) + size
     shares = [
         Share(
             name=name,

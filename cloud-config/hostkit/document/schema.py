@@ -31,7 +31,7 @@ class Reading:
     """One pass over a document: collects problems, so that all are reported at once."""
 
     partial: bool = False  # a parent or a child may hold the keys that are missing here
-    dashes: bool = False  # `drop-ins` is read as `drop_ins`, as CoreOS did
+    as_coreos: bool = False  # `drop-ins` is `drop_ins`, and `true` may be a text
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
 
@@ -76,7 +76,7 @@ class Kind(ABC):
             raise reading.fail(node.place, f"found {found}; expected {self.label}")
         if node.kind is ScalarKind.NULL:
             raise reading.fail(node.place, f"no value; expected {self.label}")
-        if node.kind is ScalarKind.BOOLEAN:
+        if node.kind is ScalarKind.BOOLEAN and not reading.as_coreos:
             raise reading.fail(node.place, f"found the boolean {node.text}; expected {self.label}")
         return node.text
 
@@ -177,7 +177,7 @@ class Section(Kind):
         known = keys(self.model)
         values: dict[str, Any] = {}
         for entry in entries(node, self.label, reading):
-            name = entry.key.text.replace("-", "_") if reading.dashes else entry.key.text
+            name = entry.key.text.replace("-", "_") if reading.as_coreos else entry.key.text
             if name in values:
                 reading.note(entry.key.place, f"the key {shown(name)} stands twice")
             elif name not in known:

@@ -1,0 +1,33 @@
+"""What is known of a machine before its configuration is planned."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class BlockDevice:
+    """A disk or a partition; `kind` is the file system or table that is on it, if any."""
+
+    path: str
+    size: int  # bytes
+    kind: str | None = None
+    label: str | None = None
+    uuid: str | None = None
+    parent: str | None = None  # the disk that a partition is on
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One machine, observed; an empty one is that of a workstation."""
+
+    instance_id: str = ""
+    hostname: str = ""  # what the source's metadata calls it
+    public_keys: tuple[str, ...] = ()
+    passwd: str = ""  # the image's own /etc/passwd, /etc/group and /etc/hosts
+    group: str = ""
+    ca_bundle: bytes = field(default=b"", repr=False)
+    time_zones: frozenset[str] | None = None  # None: not known here, so anything goes
+    disks: tuple[BlockDevice, ...] = ()
+    memory: int = 0  # bytes
+    developer: bool = True  # whether the developer extension is there, or may be
+    variables: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""What a cloud-config says, typed; the declarations are the schema and the reference page too."""

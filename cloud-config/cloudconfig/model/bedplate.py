@@ -1,0 +1,171 @@
+# ruff: noqa: RUF009 (`key` declares a field, as dataclasses.field does)
+"""`bedplate`: what neither CoreOS nor cloud-init has a word for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from hostkit.document.kinds import Choice, Text
+from hostkit.document.schema import ListOf, MapOf, Section, key
+
+from cloudconfig.kinds import BOOLEAN, DURATION, HTTPS, LINE, SHA256, TEXT, URL, Integer
+from cloudconfig.model.network import NETWORK, Network
+from updater.version import CHANNEL_PATTERN
+
+NAME = Text("a name in lower case such as web", r"[a-z0-9]([a-z0-9.\-]{0,61}[a-z0-9])?")
+
+
+class Strategy(Enum):
+    """When a staged release takes over."""
+
+    OFF = "off"
+    REBOOT = "reboot"
+    WINDOW = "window"
+
+
+class Day(Enum):
+    """A day of the week."""
+
+    MON = "mon"
+    TUE = "tue"
+    WED = "wed"
+    THU = "thu"
+    FRI = "fri"
+    SAT = "sat"
+    SUN = "sun"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """When a host may reboot."""
+
+    start: str = key(
+        Text("a time such as 03:30", r"([01][0-9]|2[0-3]):[0-5][0-9]"), "From when, UTC."
+    )
+    length: float = key(DURATION, "For how long.")
+    days: tuple[Day, ...] = key(ListOf(Choice(Day)), "On which days; else on all.", default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Where releases come from, and when they take over."""
+
+    server: str | None = key(URL, "Where releases come from.", default=None)
+    channel: str | None = key(
+        Text("a channel such as stable", CHANNEL_PATTERN), "Which of them.", default=None
+    )
+    strategy: Strategy | None = key(
+        Choice(Strategy), "When a staged release takes over.", default=None
+    )
+    window: Window | None = key(
+        Section(Window), "For the strategy window: when that is.", default=None
+    )
+    proxy: str | None = key(URL, "A proxy for updates alone.", default=None)
+    bandwidth: int | None = key(Integer(1024, 1 << 40), "Bytes a second at most.", default=None)
+    interval: float | None = key(DURATION, "Time between two checks.", default=None)
+
+
+def _update_problem(update: Update) -> str | None:
+    if update.strategy is Strategy.WINDOW and update.window is None:
+        return "strategy: window needs the key window, with start and length"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """The way out, for all that the host itself fetches."""
+
+    http: str | None = key(URL, "For http URLs.", default=None)
+    https: str | None = key(URL, "For https URLs.", default=None)
+    no_proxy: tuple[str, ...] = key(
+        ListOf(Text("a host, a domain or a network", r"[A-Za-z0-9.:/*\-]+", limit=253)),
+        "What is reached without it.",
+        default=(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """A registry of container images."""
+
+    mirrors: tuple[str, ...] = key(
+        ListOf(Text("host[:port][/path]", r"[a-z0-9.\-]+(:[0-9]{1,5})?(/[a-z0-9._/\-]+)?")),
+        "Asked first, in this order.",
+        default=(),
+    )
+    insecure: bool = key(
+        BOOLEAN, "Speak http, or to certificates nobody vouches for.", default=False
+    )
+    username: str | None = key(LINE, "Who we are to it.", default=None)
+    password: str | None = key(LINE, "And our word for it.", default=None)
+
+
+def _registry_problem(registry: Registry) -> str | None:
+    if (registry.username is None) != (registry.password is None):
+        return "username and password belong together"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """A signed system extension."""
+
+    name: str = key(NAME, "Its name.")
+    url: str = key(HTTPS, "Where it is fetched from.")
+    sha256: str = key(SHA256, "What it must hash to.")
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A Kubernetes Pod for this host."""
+
+    name: str = key(NAME, "Its name.")
+    manifest: str | None = key(TEXT, "The Pod, in YAML.", default=None)
+    url: str | None = key(HTTPS, "Where the Pod is fetched from.", default=None)
+    sha256: str | None = key(SHA256, "What must hash to this.", default=None)
+
+
+def _pod_problem(pod: Pod) -> str | None:
+    if (pod.manifest is None) == (pod.url is None):
+        return f"{pod.name}: one of manifest and url is needed"
+    if (pod.url is None) != (pod.sha256 is None):
+        return f"{pod.name}: url and sha256 belong together"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Bedplate:
+    """Our own section."""
+
+    update: Update | None = key(Section(Update, _update_problem), "Updates.", default=None)
+    network: Network | None = key(
+        NETWORK, "Interfaces and addresses: cloud-init's network-config, 1 or 2.", default=None
+    )
+    sysctl: Mapping[str, str] = key(
+        MapOf(r"[A-Za-z0-9_./\-]+", LINE), "Kernel parameters, sysctl(8).", default={}
+    )
+    modules: tuple[str, ...] = key(
+        ListOf(Text("a kernel module's name", r"[A-Za-z0-9_\-]+", limit=64)),
+        "Kernel modules to load.",
+        default=(),
+    )
+    proxy: Proxy | None = key(Section(Proxy), "The way out.", default=None)
+    registries: Mapping[str, Registry] = key(
+        MapOf(
+            r"[a-z0-9.\-]+(:[0-9]{1,5})?(/[a-z0-9._/\-]+)?", Section(Registry, _registry_problem)
+        ),
+        "Registries of container images, by the prefix of the images' names.",
+        default={},
+    )
+    extensions: tuple[Extension, ...] = key(
+        ListOf(Section(Extension), identity="name"), "Signed system extensions.", default=()
+    )
+    labels: Mapping[str, str] = key(
+        MapOf(r"[A-Za-z0-9./_\-]{1,253}", LINE), "What this host is called by pods.", default={}
+    )
+    pods: tuple[Pod, ...] = key(
+        ListOf(Section(Pod, _pod_problem), identity="name"), "Pods of this host.", default=()
+    )
+
+
+BEDPLATE = Section(Bedplate)

@@ -1,0 +1,152 @@
+# ruff: noqa: RUF009 (`key` declares a field, as dataclasses.field does)
+"""`coreos`: the keys of CoreOS's own documents."""
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import PurePosixPath
+
+from hostkit.document.kinds import Choice, Parsed, Text
+from hostkit.document.schema import ListOf, Section, key
+
+from cloudconfig.kinds import BOOLEAN, DURATION, LINE, TEXT, UNIT, URL
+from updater.version import CHANNEL_PATTERN
+
+
+class UnitCommand(Enum):
+    """What is done with a unit once it is written (systemctl(1), "Unit Commands")."""
+
+    START = "start"
+    STOP = "stop"
+    RESTART = "restart"
+    RELOAD = "reload"
+    TRY_RESTART = "try-restart"
+    RELOAD_OR_RESTART = "reload-or-restart"
+    RELOAD_OR_TRY_RESTART = "reload-or-try-restart"
+
+
+class RebootStrategy(Enum):
+    """How a host takes the release that it has staged."""
+
+    ETCD_LOCK = "etcd-lock"
+    REBOOT = "reboot"
+    OFF = "off"
+    BEST_EFFORT = "best-effort"
+
+
+@dataclass(frozen=True, slots=True)
+class DropIn:
+    """A piece of configuration for a unit."""
+
+    name: str = key(
+        Text("a file's name that ends in .conf", r"[A-Za-z0-9_.\-]+\.conf"), "Its name."
+    )
+    content: str = key(TEXT, "What is in it.")
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A systemd unit: written, changed, started."""
+
+    name: str = key(UNIT, "Its name.")
+    content: str | None = key(TEXT, "The unit; else one of the image is meant.", default=None)
+    drop_ins: tuple[DropIn, ...] = key(
+        ListOf(Section(DropIn), identity="name"), "Pieces laid over the unit.", default=()
+    )
+    enable: bool = key(BOOLEAN, "Start it at boot, by its `[Install]` section.", default=False)
+    mask: bool = key(BOOLEAN, "Keep it from ever starting.", default=False)
+    runtime: bool = key(
+        BOOLEAN, "Configuration never outlives a boot here, so this changes nothing.", default=False
+    )
+    command: UnitCommand | None = key(
+        Choice(UnitCommand), "Do this once it is written.", default=None
+    )
+
+
+def _unit_problem(unit: Unit) -> str | None:
+    if unit.mask and (unit.content is not None or unit.enable):
+        return f"{unit.name}: mask beside content or enable; a masked unit never starts"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """CoreOS's words for `bedplate.update`."""
+
+    reboot_strategy: RebootStrategy | None = key(
+        Choice(RebootStrategy), "When a staged release takes over.", default=None
+    )
+    group: str | None = key(
+        Text("a channel such as stable", CHANNEL_PATTERN), "The channel.", default=None
+    )
+    server: str | None = key(URL, "Where releases come from.", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Flannel:
+    """How the overlay agrees with others; see flannel's own options of these names."""
+
+    etcd_endpoints: str | None = key(LINE, "URLs of etcd, with commas.", default=None)
+    etcd_cafile: PurePosixPath | None = key(
+        Parsed("a path", PurePosixPath), "The CA of etcd.", default=None
+    )
+    etcd_certfile: PurePosixPath | None = key(
+        Parsed("a path", PurePosixPath), "Our certificate.", default=None
+    )
+    etcd_keyfile: PurePosixPath | None = key(
+        Parsed("a path", PurePosixPath), "Its key.", default=None
+    )
+    etcd_prefix: str | None = key(LINE, "Where in etcd.", default=None)
+    etcd_username: str | None = key(LINE, "Who we are.", default=None)
+    etcd_password: str | None = key(LINE, "And our word for it.", default=None)
+    ip_masq: bool | None = key(BOOLEAN, "Masquerade what leaves the network.", default=None)
+    subnet_file: PurePosixPath | None = key(
+        Parsed("a path", PurePosixPath), "Where the lease is written.", default=None
+    )
+    interface: str | None = key(LINE, "The outer interface, or its address.", default=None)
+    public_ip: str | None = key(LINE, "The address that others reach us by.", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Locksmith:
+    """Reboots, one host at a time."""
+
+    endpoint: str | None = key(LINE, "URLs of etcd, with commas.", default=None)
+    etcd_cafile: str | None = key(LINE, "The CA of etcd.", default=None)
+    etcd_certfile: str | None = key(LINE, "Our certificate.", default=None)
+    etcd_keyfile: str | None = key(LINE, "Its key.", default=None)
+    etcd_username: str | None = key(LINE, "Who we are.", default=None)
+    etcd_password: str | None = key(LINE, "And our word for it.", default=None)
+    group: str | None = key(LINE, "The group of hosts that share the lock.", default=None)
+    window_start: str | None = key(
+        Text(
+            "`HH:MM` or `Day HH:MM`",
+            r"((Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]* )?([01]?[0-9]|2[0-3]):[0-5][0-9]",
+        ),
+        "From when a host may reboot, UTC.",
+        default=None,
+    )
+    window_length: float | None = key(DURATION, "And for how long.", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Coreos:
+    """CoreOS's own section."""
+
+    units: tuple[Unit, ...] = key(
+        ListOf(Section(Unit, _unit_problem), identity="name"), "Systemd units.", default=()
+    )
+    update: Update | None = key(Section(Update), "Updates.", default=None)
+    flannel: Flannel | None = key(Section(Flannel), "The overlay network.", default=None)
+    locksmith: Locksmith | None = key(Section(Locksmith), "The reboot lock.", default=None)
+
+
+_DEAD = "the daemon is no more"
+COREOS = Section(
+    Coreos,
+    refused={
+        "etcd": f"etcd 0.4: {_DEAD}; run etcd 3 as a pod (bedplate.pods) or elsewhere",
+        "etcd2": "run etcd 3 as a pod (bedplate.pods) or elsewhere; its options are those of etcd2",
+        "fleet": f"{_DEAD}; declare pods (bedplate.pods)",
+    },
+    ignored={"oem": "a Bedplate image is one and the same on every machine"},
+)
