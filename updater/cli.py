@@ -28,7 +28,7 @@ def with_config(context: Context) -> Context:
     """The same context with the configuration, or without it if that is wrong."""
     try:
         paths = context.paths
-        return replace(context, config=config.load(paths.defaults, paths.credential))
+        return replace(context, config=config.load(paths.configurations))
     except config.ConfigError as error:
         _LOG.warning("%s", error)
         return context

@@ -28,7 +28,7 @@ def _log_verify(progress: stage.Progress) -> None:
 
 
 def _configured(context: Context) -> tuple[Context, Config]:
-    loaded = config.load(context.paths.defaults, context.paths.credential)
+    loaded = config.load(context.paths.configurations)
     return replace(context, config=loaded), loaded
 
 

@@ -1,13 +1,14 @@
 """The update configuration: fragments as read, merged by key, then validated as a whole.
 
-The image's own defaults come first, the operator's credential second. Values are read as plain
-text (so that `off` is a word and `13:30` a time, as in no YAML 1.1 reader) and judged here.
+The image's own defaults come first, then the cloud-config, then the operator's credential. Values
+are read as plain text (so that `off` is a word and `13:30` a time, as in no YAML 1.1 reader) and
+judged here.
 """
 
 import enum
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import time, timedelta
@@ -227,8 +228,8 @@ def _take(
 def _must(merged: Mapping[str, Setting], key: str, read: Callable[[Setting, str], str]) -> str:
     if key not in merged:
         raise ConfigError(
-            f"{key} is not configured: neither the image's update.yaml nor the credential "
-            "bedplate.update has it"
+            f"{key} is not configured: neither the image's update.yaml nor the cloud-config nor "
+            "the credential bedplate.update has it"
         )
     return read(merged[key], key)
 
@@ -259,13 +260,15 @@ def validate(merged: Mapping[str, Setting]) -> Config:
     )
 
 
-def load(defaults: Path, credential: Path) -> Config:
-    """Read, merge and validate the configuration; a missing file is an empty one.
+def load(paths: Iterable[Path]) -> Config:
+    """Read, merge and validate the configuration, later files over earlier ones.
+
+    A missing file is an empty one.
 
     Raises:
         ConfigError: see `parse_fragment` and `validate`.
     """
-    return validate(merge(_read(defaults), _read(credential)))
+    return validate(merge(*map(_read, paths)))
 
 
 def _read(path: Path) -> Fragment:

@@ -18,12 +18,17 @@ from updater.strict import FormatError
 
 _WIDTH = 78
 _DRAWINGS = 10
+_NOTES = 8
+_NOTE_LENGTH = 600  # characters
 _CLEAR = "\x1b[H\x1b[2J"
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the page shows; `status` is None before the updater has written one."""
+    """What the page shows; `status` is None before the updater has written one.
+
+    `notes` are other agents' words by their names.
+    """
 
     image: str
     version: str
@@ -31,6 +36,7 @@ class Facts:
     addresses: tuple[str, ...]
     status: Status | None
     health: HealthReport
+    notes: tuple[tuple[str, str], ...] = ()
 
 
 def _size(amount: int) -> str:
@@ -76,6 +82,7 @@ def render(facts: Facts) -> str:
             rows.append(("", progress_line(facts.status.progress)))
         rows += [("rejected", f"{each.version}: {each.reason}") for each in facts.status.rejected]
         rows.append(("last error", facts.status.last_error or "none"))
+    rows += facts.notes
     lines = [f"{facts.image} - this host has no login", ""]
     for name, text in rows:
         lines += _wrap(f"  {name:<11}", _printable(text))
@@ -145,7 +152,14 @@ def read_facts(paths: Paths) -> Facts:
         ),
         status=status,
         health=read_health(paths.health),
+        notes=_notes(paths.notes),
     )
+
+
+def _notes(folder: Path) -> tuple[tuple[str, str], ...]:
+    names = sorted(folder.iterdir())[:_NOTES] if folder.is_dir() else []
+    found = ((each.name[:11], _text(each)[:_NOTE_LENGTH].strip()) for each in names)
+    return tuple((name, text) for name, text in found if text and not name.startswith("."))
 
 
 def terminals(active: str) -> list[Path]:

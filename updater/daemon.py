@@ -71,7 +71,7 @@ def tell(text: str, _progress: status.Progress | None) -> None:
 def _settings(context: Context) -> Config:
     """Read the configuration; a wrong one is shown in the status, too."""
     try:
-        return config.load(context.paths.defaults, context.paths.credential)
+        return config.load(context.paths.configurations)
     except config.ConfigError as error:
         at, reason = context.now(), str(error)
         known = context.store.update(lambda known: state.checked(known, at, reason))

@@ -270,8 +270,24 @@ class Fetcher:
         self.download(url, length, sha256, sink)
         return sink.getvalue()
 
-    def small(self, url: str, maximum: int) -> bytes:
+    def small(
+        self,
+        url: str,
+        maximum: int,
+        *,
+        headers: Mapping[str, str] | None = None,
+        method: str = "GET",
+        answers_with: Mapping[str, str] | None = None,
+    ) -> bytes:
         """A file of at most `maximum` bytes whose length nobody has signed yet (TUF metadata).
+
+        Args:
+            url: of the file.
+            maximum: bytes.
+            headers: more of them for the request. They may be secret: with any, or with another
+                method than GET, a redirect to another server is refused.
+            method: of the request.
+            answers_with: headers that the answer must have.
 
         Raises:
             FetchError: refused (`status` says by which HTTP status), longer, or too many failures.
@@ -279,8 +295,9 @@ class Fetcher:
         failures = 0
         while True:
             try:
-                with closing(self._open(url, {})) as response:
+                with closing(self._open(url, headers or {}, method)) as response:
                     self._expect(url, response, HTTPStatus.OK)
+                    self._expect_headers(url, response, answers_with or {})
                     data = b"".join(self._pieces(url, response, maximum + 1))
             except _TryAgainError as error:
                 failures += 1
@@ -368,14 +385,22 @@ class Fetcher:
             reason += ": the server's file is shorter than the signed one"
         raise FetchError(url, reason, response.status_code)
 
-    def _open(self, url: str, headers: dict[str, str]) -> requests.Response:
+    @staticmethod
+    def _expect_headers(url: str, response: requests.Response, headers: Mapping[str, str]) -> None:
+        for name, value in headers.items():
+            given = response.headers.get(name, "")
+            if given != value:
+                raise FetchError(url, f"the answer's {name} is {given[:40]!r}, expected {value!r}")
+
+    def _open(self, url: str, headers: Mapping[str, str], method: str = "GET") -> requests.Response:
         """The answer to a request, after redirects, with its body unread."""
         target = url
+        stays = method != "GET" or bool(headers.keys() - {"Range"})
         for _ in range(self._limits.redirects + 1):
             self._check_deadline(url)
             if urlsplit(target).scheme not in {"http", "https"}:
                 raise FetchError(url, f"{target[:200]!r} is neither http nor https")
-            response = self._request(target, headers)
+            response = self._request(target, headers, method)
             if response.status_code not in _REDIRECTS:
                 return response
             response.close()
@@ -386,13 +411,16 @@ class Fetcher:
                 raise FetchError(url, f"redirected to no valid URL: {error}") from error
             if schemes == ("https", "http"):
                 raise FetchError(url, f"redirected from https to http ({following[:200]}): refused")
+            if stays and urlsplit(following)[:2] != urlsplit(target)[:2]:
+                raise FetchError(url, f"redirected to another server ({following[:200]}): refused")
             target = following
         raise FetchError(url, f"more than {self._limits.redirects} redirects")
 
-    def _request(self, url: str, headers: dict[str, str]) -> requests.Response:
+    def _request(self, url: str, headers: Mapping[str, str], method: str) -> requests.Response:
         limits = self._limits
         try:
-            return self._session.get(
+            return self._session.request(
+                method,
                 url,
                 headers={"Accept-Encoding": "identity", **headers},
                 stream=True,

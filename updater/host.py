@@ -59,6 +59,11 @@ class Paths:
         return self.runtime / "status.notable"
 
     @property
+    def notes(self) -> Path:
+        """What other agents want to be seen on the console: a file each, named by its subject."""
+        return self.runtime / "notes"
+
+    @property
     def metrics(self) -> Path:
         """The metrics in Prometheus' text format."""
         return self.runtime / "metrics/update.prom"
@@ -82,6 +87,16 @@ class Paths:
         """
         folder = os.environ.get("CREDENTIALS_DIRECTORY", "/run/credentials/@system")
         return self.root / folder.lstrip("/") / "bedplate.update"
+
+    @property
+    def configured(self) -> Path:
+        """What the host's cloud-config says of updates."""
+        return self.root / "etc/bedplate/update.json"
+
+    @property
+    def configurations(self) -> tuple[Path, ...]:
+        """All that says what the updater does; a later one wins key by key."""
+        return self.defaults, self.configured, self.credential
 
 
 @dataclass(frozen=True, slots=True)

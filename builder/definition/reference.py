@@ -1,9 +1,6 @@
 """What is written about definitions for editors and for people, made from the model."""
 
-import json
-from collections.abc import Iterator
-
-from hostkit.document.schema import Key, Kind, ListOf, MapOf, Section, keys
+from hostkit.document import reference
 
 from builder.definition.model import SCHEMA, Definition
 
@@ -53,11 +50,7 @@ update:
 
 def json_schema() -> dict[str, object]:
     """JSON Schema of one file; `extends` may supply what it lacks, so no key is required."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Bedplate image definition",
-        **SCHEMA.json_schema(),
-    }
+    return reference.json_schema(SCHEMA, "Bedplate image definition", partial=True)
 
 
 def to_plain(definition: Definition) -> dict[str, object]:
@@ -70,52 +63,4 @@ def to_plain(definition: Definition) -> dict[str, object]:
 
 def markdown() -> str:
     """The reference page, docs/image-definition.md."""
-    parts = [_INTRODUCTION, "## Keys\n", _table(Definition)]
-    for name, section in _sections(Definition):
-        parts += [f"## `{name}`\n", f"{section.model.__doc__}\n", _table(section.model)]
-    return "\n".join(parts)
-
-
-def _sections(model: type[object], prefix: str = "") -> Iterator[tuple[str, Section]]:
-    seen: set[type[object]] = set()
-    for name, known in keys(model).items():
-        is_list = isinstance(known.kind, ListOf)
-        inner = known.kind.item if isinstance(known.kind, ListOf) else known.kind
-        if isinstance(inner, Section) and inner.model not in seen and not (prefix and is_list):
-            seen.add(inner.model)
-            yield f"{prefix}{name}" + ("[]" if is_list else ""), inner
-            yield from _sections(inner.model, f"{prefix}{name}.")
-
-
-def _table(model: type[object]) -> str:
-    rows = ["| key | holds | default | meaning |", "|---|---|---|---|"]
-    for name, known in keys(model).items():
-        holds = _holds(known.kind).replace("|", "\\|")
-        rows.append(f"| `{name}` | {holds} | {_default(known)} | {known.help} |")
-    return "\n".join(rows) + "\n"
-
-
-def _holds(kind: Kind) -> str:
-    if isinstance(kind, ListOf):
-        if isinstance(kind.item, Section):
-            return f"list of mappings, see `{kind.item.model.__name__.lower()}s[]`"
-        return f"list: {kind.item.label}"
-    if isinstance(kind, MapOf):
-        return f"mapping: {_holds(kind.value)}"
-    if isinstance(kind, Section):
-        return "see below"
-    return kind.label
-
-
-def _default(known: Key) -> str:
-    if known.required:
-        return "required"
-    if known.default is None or isinstance(known.kind, Section) or not known.default:
-        return ""
-    value = known.kind.write(known.default)
-    return f"`{value}`"
-
-
-def as_json(value: dict[str, object]) -> str:
-    """Canonical for the same value: sorted keys, two spaces, a final newline."""
-    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return f"{_INTRODUCTION}\n{reference.tables(SCHEMA)}"

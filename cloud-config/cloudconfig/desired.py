@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import PurePosixPath
 
-from cloudconfig.model.bedplate import Extension
 from cloudconfig.model.coreos import UnitCommand
 from cloudconfig.model.machine import PhoneHome, PowerState
+from cloudconfig.model.storage import Share
 
 
 class Reaction(Enum):
@@ -60,6 +60,7 @@ class Fetched:
     mode: int = 0o644
     owner: str = "root"
     group: str = "root"
+    affects: tuple[Affects, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +73,10 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A disk that is partitioned, if it is empty or `overwrite` says so; shares are percentages."""
+    """A disk that is partitioned, if it is empty or `overwrite` says so."""
 
     device: str
-    shares: tuple[int, ...]
+    shares: tuple[Share, ...]
     overwrite: bool = False
 
 
@@ -106,7 +107,6 @@ class Desired:
     partitions: tuple[Partition, ...] = ()
     file_systems: tuple[MakeFileSystem, ...] = ()
     swap: SwapFile | None = None
-    extensions: tuple[Extension, ...] = ()
     power: PowerState | None = None
     message: str | None = None
     phone_home: PhoneHome | None = None
@@ -119,7 +119,6 @@ class Desired:
             partitions=self.partitions + other.partitions,
             file_systems=self.file_systems + other.file_systems,
             swap=other.swap or self.swap,
-            extensions=self.extensions + other.extensions,
             power=other.power or self.power,
             message=other.message or self.message,
             phone_home=other.phone_home or self.phone_home,

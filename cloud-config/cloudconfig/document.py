@@ -105,7 +105,7 @@ def _typed(node: Node | None, file: Path) -> Document:
     try:
         config: CloudConfig = SCHEMA.read(node, reading)
     except Wrong:
-        raise DocumentError(_in_order(reading.problems)) from None
+        raise DocumentError(_in_order(reading.problems), _in_order(reading.warnings)) from None
     except RecursionError:
         raise _first_line(file, "nested too deeply") from None
     return Document(config, tuple(_in_order(reading.warnings)))

@@ -23,8 +23,9 @@ class Facts:
     instance_id: str = ""
     hostname: str = ""  # what the source's metadata calls it
     public_keys: tuple[str, ...] = ()
-    passwd: str = ""  # the image's own /etc/passwd, /etc/group and /etc/hosts
+    passwd: str = ""  # /etc/passwd and /etc/group without what a configuration added
     group: str = ""
+    units: Mapping[str, str] = field(default_factory=dict)  # texts of the image's own units
     ca_bundle: bytes = field(default=b"", repr=False)
     time_zones: frozenset[str] | None = None  # None: not known here, so anything goes
     disks: tuple[BlockDevice, ...] = ()

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from hostkit.document.kinds import Parsed, Text
-from hostkit.document.schema import Kind, Reading
+from hostkit.document.schema import Kind, Part, Reading
 from hostkit.document.source import Mapping, Node, Scalar, Sequence, shown
 
 _TRUE = frozenset({"true", "yes", "on", "1"})
@@ -81,6 +81,13 @@ class Either(Kind):
     def json_schema(self) -> dict[str, object]:
         return {"anyOf": [kind.json_schema() for kind in self._kinds()]}
 
+    def parts(self) -> tuple[Part, ...]:
+        return tuple(Part(kind, "", ("anyOf", at)) for at, kind in enumerate(self._kinds()))
+
+    @property
+    def secret(self) -> bool:
+        return any(kind.secret for kind in self._kinds())
+
 
 def seconds(text: str) -> float:
     """A length of time: Go's "1h30m" and "500ms", systemd's "5min", or plain seconds.
@@ -122,14 +129,19 @@ PATH = Parsed(
     writable_path,
 )
 TEXT = Text("text", limit=1 << 20)
-LINE = Text("one line of text", r"[^\n\0]*", limit=4096)
+SECRET = Text("text", limit=1 << 20, secret=True)
+# No control characters but tabs: systemd ends a line at a carriage return, too.
+_LINE = r"[^\x00-\x08\x0a-\x1f\x7f]*"
+LINE = Text("one line of text", _LINE, limit=4096)
+SECRET_LINE = Text("one line of text", _LINE, limit=4096, secret=True)
 # hostname(7): labels of letters, digits and hyphens, joined by dots, 253 characters in all.
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9\-]{0,61}[A-Za-z0-9])?"
 HOSTNAME = Text("a host's name such as web-1.example.org", rf"{_LABEL}(\.{_LABEL})*", limit=253)
 # systemd's strict user names, https://systemd.io/USER_NAMES
 ACCOUNT = Text("a user's or group's name such as web", r"[a-z_][a-z0-9_\-]{0,30}")
-URL = Text("an http or https URL", r"https?://[!-~]+", limit=2048)
-HTTPS = Text("an https URL", r"https://[!-~]+", limit=2048)
+# URLs hold passwords and signatures.
+URL = Text("an http or https URL", r"https?://[!-~]+", limit=2048, secret=True)
+HTTPS = Text("an https URL", r"https://[!-~]+", limit=2048, secret=True)
 SHA256 = Text("a SHA-256 in 64 hexadecimal digits", r"[0-9a-f]{64}")
 # Of systemd.unit(5), "Description".
 UNIT = Text(

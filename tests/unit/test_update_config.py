@@ -13,7 +13,7 @@ def read(tmp_path: Path, defaults: bytes, credential: bytes | None = None) -> co
     (tmp_path / "update.yaml").write_bytes(defaults)
     if credential is not None:
         (tmp_path / "credential").write_bytes(credential)
-    return config.load(tmp_path / "update.yaml", tmp_path / "credential")
+    return config.load((tmp_path / "update.yaml", tmp_path / "credential"))
 
 
 def test_the_credential_lies_over_the_defaults(tmp_path: Path) -> None:
@@ -77,4 +77,4 @@ def test_errors_name_the_key_and_the_file(tmp_path: Path, text: bytes, message: 
 
 def test_what_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="server is not configured"):
-        config.load(tmp_path / "none", tmp_path / "neither")
+        config.load((tmp_path / "none", tmp_path / "neither"))

@@ -8,7 +8,17 @@ from enum import Enum
 from hostkit.document.kinds import Choice, Text
 from hostkit.document.schema import ListOf, MapOf, Section, key
 
-from cloudconfig.kinds import BOOLEAN, DURATION, HTTPS, LINE, SHA256, TEXT, URL, Integer
+from cloudconfig.kinds import (
+    BOOLEAN,
+    DURATION,
+    HTTPS,
+    LINE,
+    SECRET,
+    SECRET_LINE,
+    SHA256,
+    URL,
+    Integer,
+)
 from cloudconfig.model.network import NETWORK, Network
 from updater.version import CHANNEL_PATTERN
 
@@ -97,7 +107,7 @@ class Registry:
         BOOLEAN, "Speak http, or to certificates nobody vouches for.", default=False
     )
     username: str | None = key(LINE, "Who we are to it.", default=None)
-    password: str | None = key(LINE, "And our word for it.", default=None)
+    password: str | None = key(SECRET_LINE, "And our word for it.", default=None)
 
 
 def _registry_problem(registry: Registry) -> str | None:
@@ -120,7 +130,7 @@ class Pod:
     """A Kubernetes Pod for this host."""
 
     name: str = key(NAME, "Its name.")
-    manifest: str | None = key(TEXT, "The Pod, in YAML.", default=None)
+    manifest: str | None = key(SECRET, "The Pod, in YAML.", default=None)
     url: str | None = key(HTTPS, "Where the Pod is fetched from.", default=None)
     sha256: str | None = key(SHA256, "What must hash to this.", default=None)
 

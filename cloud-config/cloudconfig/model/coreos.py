@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from hostkit.document.kinds import Choice, Parsed, Text
 from hostkit.document.schema import ListOf, Section, key
 
-from cloudconfig.kinds import BOOLEAN, DURATION, LINE, TEXT, UNIT, URL
+from cloudconfig.kinds import BOOLEAN, DURATION, LINE, SECRET, SECRET_LINE, UNIT, URL
 from updater.version import CHANNEL_PATTERN
 
 
@@ -40,7 +40,7 @@ class DropIn:
     name: str = key(
         Text("a file's name that ends in .conf", r"[A-Za-z0-9_.\-]+\.conf"), "Its name."
     )
-    content: str = key(TEXT, "What is in it.")
+    content: str = key(SECRET, "What is in it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Unit:
     """A systemd unit: written, changed, started."""
 
     name: str = key(UNIT, "Its name.")
-    content: str | None = key(TEXT, "The unit; else one of the image is meant.", default=None)
+    content: str | None = key(SECRET, "The unit; else one of the image is meant.", default=None)
     drop_ins: tuple[DropIn, ...] = key(
         ListOf(Section(DropIn), identity="name"), "Pieces laid over the unit.", default=()
     )
@@ -97,7 +97,7 @@ class Flannel:
     )
     etcd_prefix: str | None = key(LINE, "Where in etcd.", default=None)
     etcd_username: str | None = key(LINE, "Who we are.", default=None)
-    etcd_password: str | None = key(LINE, "And our word for it.", default=None)
+    etcd_password: str | None = key(SECRET_LINE, "And our word for it.", default=None)
     ip_masq: bool | None = key(BOOLEAN, "Masquerade what leaves the network.", default=None)
     subnet_file: PurePosixPath | None = key(
         Parsed("a path", PurePosixPath), "Where the lease is written.", default=None
@@ -115,7 +115,7 @@ class Locksmith:
     etcd_certfile: str | None = key(LINE, "Our certificate.", default=None)
     etcd_keyfile: str | None = key(LINE, "Its key.", default=None)
     etcd_username: str | None = key(LINE, "Who we are.", default=None)
-    etcd_password: str | None = key(LINE, "And our word for it.", default=None)
+    etcd_password: str | None = key(SECRET_LINE, "And our word for it.", default=None)
     group: str | None = key(LINE, "The group of hosts that share the lock.", default=None)
     window_start: str | None = key(
         Text(

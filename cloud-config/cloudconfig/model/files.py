@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from hostkit.document.kinds import Choice, Mode, Text
 from hostkit.document.schema import ListOf, MapOf, Section, key
 
-from cloudconfig.kinds import BOOLEAN, HTTPS, LINE, PATH, SHA256, TEXT
+from cloudconfig.kinds import BOOLEAN, HTTPS, PATH, SECRET, SECRET_LINE, SHA256
 
 
 class Encoding(Enum):
@@ -33,7 +33,7 @@ class Source:
     uri: str = key(HTTPS, "An https URL.")
     sha256: str = key(SHA256, "What the content must hash to.")
     headers: Mapping[str, str] = key(
-        MapOf(r"[A-Za-z0-9\-]+", LINE), "Headers of the request.", default={}
+        MapOf(r"[A-Za-z0-9\-]+", SECRET_LINE), "Headers of the request.", default={}
     )
 
 
@@ -42,7 +42,7 @@ class WriteFile:
     """One file below `/etc`, `/run`, `/var` or `/tmp`."""
 
     path: PurePosixPath = key(PATH, "Where it lies.")
-    content: str = key(TEXT, "What is in it.", default="")
+    content: str = key(SECRET, "What is in it.", default="")
     encoding: Encoding = key(
         Choice(Encoding), "How `content` is written here.", default=Encoding.PLAIN
     )

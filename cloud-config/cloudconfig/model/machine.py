@@ -42,7 +42,7 @@ class CaCerts:
     """Certificate authorities that the host believes."""
 
     trusted: tuple[str, ...] = key(
-        ListOf(Text("a certificate in PEM", r"\s*-----BEGIN CERTIFICATE-----[\s\S]+")),
+        ListOf(Text("a certificate in PEM", r"\s*-----BEGIN CERTIFICATE-----[\s\S]+", secret=True)),
         "Certificates in PEM.",
         default=(),
     )

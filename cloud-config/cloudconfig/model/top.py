@@ -22,10 +22,10 @@ from cloudconfig.model.machine import (
     PhoneHome,
     PowerState,
 )
+from cloudconfig.model.mounts import MOUNTS, Mount
 from cloudconfig.model.storage import (
     DISK_SETUP,
     FS_SETUP,
-    MOUNTS,
     SWAP,
     DiskLayout,
     FileSystem,
@@ -64,7 +64,7 @@ class CloudConfig:
     )
     ntp: Ntp | None = key(NTP, "Time servers.", default=None)
     ca_certs: CaCerts | None = key(CA_CERTS, "Certificate authorities.", default=None)
-    mounts: tuple[tuple[str, ...], ...] = key(MOUNTS, "Lines of fstab(5), as lists.", default=())
+    mounts: tuple[Mount, ...] = key(MOUNTS, "Lines of fstab(5), as lists.", default=())
     swap: Swap | None = key(SWAP, "A swap file.", default=None)
     disk_setup: Mapping[str, DiskLayout] = key(
         DISK_SETUP, "Partitions of further disks.", default={}

@@ -14,6 +14,7 @@ SSH_KEY = Text(
     "a public SSH key such as `ssh-ed25519 AAAA... name`",
     r"[a-z0-9@.\-]+ [A-Za-z0-9+/=]+( [^\n]*)?",
     limit=8192,
+    secret=True,  # people have been known to paste the other half
 )
 
 

@@ -25,11 +25,15 @@ _PLAIN: dict[ScalarKind, Callable[[str], object]] = {
 
 @dataclass(frozen=True, slots=True)
 class Text(Kind):
-    """Text that matches a pattern (Python and ECMAScript read it alike)."""
+    """Text that matches a pattern (Python and ECMAScript read it alike).
+
+    No message shows a text that is `secret`.
+    """
 
     what: str
     pattern: str = r"[\s\S]*"
-    limit: int = 65536
+    limit: int = 65536  # characters
+    secret: bool = False
 
     @property
     def label(self) -> str:
@@ -37,9 +41,17 @@ class Text(Kind):
 
     def read(self, node: Node, reading: Reading) -> str:
         text = self.text(node, reading)
-        if len(text) > self.limit or not re.fullmatch(self.pattern, text):
-            raise reading.fail(node.place, f"{shown(text)} is not {self.what}")
+        if len(text) > self.limit:
+            message = f"{len(text)} characters; {self.what} has {self.limit} at most"
+            raise reading.fail(node.place, message)
+        if not self.matches(text):
+            found = f"{shown(text)} is" if not self.secret else "this is"
+            raise reading.fail(node.place, f"{found} not {self.what}")
         return text
+
+    def matches(self, text: str) -> bool:
+        """Whether the pattern allows `text`, however long."""
+        return re.fullmatch(self.pattern, text) is not None
 
     def json_schema(self) -> dict[str, object]:
         return {"type": ["string", "number"], "pattern": f"^(?:{self.pattern})$"}

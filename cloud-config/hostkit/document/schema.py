@@ -49,6 +49,15 @@ class Reading:
         return Wrong()
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A kind within a kind: what a path adds for it, and where its JSON Schema stands."""
+
+    kind: "Kind"
+    path: str
+    pointer: tuple[str | int, ...]
+
+
 class Kind(ABC):
     """A kind of value."""
 
@@ -56,6 +65,11 @@ class Kind(ABC):
     @abstractmethod
     def label(self) -> str:
         """What it is, for people: "a size such as 512MiB"."""
+
+    @property
+    def secret(self) -> bool:
+        """Whether no message and no repr may show a value of it."""
+        return False
 
     @abstractmethod
     def read(self, node: Node, reading: Reading) -> Any:  # noqa: ANN401 (the field's own type)
@@ -68,6 +82,10 @@ class Kind(ABC):
     def write(self, value: Any) -> object:  # noqa: ANN401
         """The value as YAML or JSON would hold it; `read` of it gives `value` again."""
         return value
+
+    def parts(self) -> tuple[Part, ...]:
+        """The kinds that this one is made of."""
+        return ()
 
     def text(self, node: Node, reading: Reading) -> str:
         """The text of a scalar; numbers are taken as they are written."""
@@ -83,7 +101,10 @@ class Kind(ABC):
 
 @dataclass(frozen=True, slots=True)
 class ListOf(Kind):
-    """A list, a tuple in the model; items with the same `identity` replace earlier ones."""
+    """A list, a tuple in the model; items with the same `identity` are the same item.
+
+    In a definition doubles are what a child repeats; in a cloud-config equal items both count.
+    """
 
     item: Kind
     identity: str | None = None
@@ -91,6 +112,10 @@ class ListOf(Kind):
     @property
     def label(self) -> str:
         return "a list"
+
+    @property
+    def secret(self) -> bool:
+        return self.item.secret
 
     def read(self, node: Node, reading: Reading) -> tuple[Any, ...]:
         if not isinstance(node, Sequence):
@@ -104,14 +129,20 @@ class ListOf(Kind):
                 value = self.item.read(item, whole)
             except Wrong:
                 continue
-            same = str(getattr(value, self.identity) if self.identity else value)
-            if same in values and reading.partial:
-                reading.note(item.place, f"{shown(same)} stands twice in this list")
+            same = len(values) if reading.as_coreos and not self.identity else self._same(value)
+            if same in values and (reading.partial or reading.as_coreos):
+                reading.note(item.place, f"{shown(str(same))} stands twice in this list")
             values[same] = value
         return tuple(values.values())
 
+    def _same(self, value: object) -> str:
+        return str(getattr(value, self.identity) if self.identity else value)
+
     def json_schema(self) -> dict[str, object]:
         return {"type": "array", "items": self.item.json_schema()}
+
+    def parts(self) -> tuple[Part, ...]:
+        return (Part(self.item, "[]", ("items",)),)
 
     def write(self, value: tuple[Any, ...]) -> object:
         return [self.item.write(item) for item in value]
@@ -128,6 +159,10 @@ class MapOf(Kind):
     @property
     def label(self) -> str:
         return "a mapping"
+
+    @property
+    def secret(self) -> bool:
+        return self.value.secret
 
     def read(self, node: Node, reading: Reading) -> dict[str, Any]:
         values = {}
@@ -150,6 +185,9 @@ class MapOf(Kind):
             "propertyNames": {"pattern": f"^(?:{self.pattern})$"},
             "additionalProperties": self.value.json_schema(),
         }
+
+    def parts(self) -> tuple[Part, ...]:
+        return (Part(self.value, ".*", ("additionalProperties",)),)
 
     def write(self, value: dict[str, Any]) -> object:
         return {name: self.value.write(item) for name, item in value.items()}
@@ -175,22 +213,26 @@ class Section(Kind):
     def read(self, node: Node, reading: Reading) -> Any:  # noqa: ANN401
         before = len(reading.problems)
         known = keys(self.model)
+        seen: set[str] = set()
         values: dict[str, Any] = {}
         for entry in entries(node, self.label, reading):
             name = entry.key.text.replace("-", "_") if reading.as_coreos else entry.key.text
-            if name in values:
+            if name in seen:
                 reading.note(entry.key.place, f"the key {shown(name)} stands twice")
             elif name not in known:
                 self._read_unknown(name, entry.key.place, reading)
-            elif not (known[name].optional and is_null(entry.value)):
+            elif not (is_null(entry.value) and known[name].may_be_null(reading)):
                 with suppress(Wrong):
                     values[name] = known[name].kind.read(entry.value, reading)
+            seen.add(name)
+        required = [name for name, known_key in known.items() if known_key.required]
+        missing = [name for name in required if name not in seen]
+        # A key that is not known may be a missing one, misspelt: one problem is enough of that.
+        misspelt = len(reading.problems) > before and not seen <= known.keys()
+        if missing and not reading.partial and not misspelt:
+            reading.note(node.place, f"missing: {', '.join(missing)}")
         if len(reading.problems) > before:
             raise Wrong
-        missing = [name for name, known_key in known.items() if known_key.required]
-        missing = [name for name in missing if name not in values]
-        if missing and not reading.partial:
-            raise reading.fail(node.place, f"missing: {', '.join(missing)}")
         value = self.model(**dict.fromkeys(missing), **values)
         if not reading.partial and (wrong := self.check(value)):
             raise reading.fail(node.place, wrong)
@@ -217,6 +259,12 @@ class Section(Kind):
         }
         return schema
 
+    def parts(self) -> tuple[Part, ...]:
+        return tuple(
+            Part(known_key.kind, f".{name}", ("properties", name))
+            for name, known_key in keys(self.model).items()
+        )
+
     def write(self, value: object) -> object:
         return {
             name: known_key.kind.write(found)
@@ -239,6 +287,10 @@ class Key:
         """Whether nothing is a value too; a child takes its parent's value away with it."""
         return self.default is None and not self.required
 
+    def may_be_null(self, reading: Reading) -> bool:
+        """Whether nothing may stand there; of a cloud-config, wherever nothing need be said."""
+        return self.optional or (reading.as_coreos and not self.required)
+
 
 def key(
     kind: Kind,
@@ -249,14 +301,19 @@ def key(
     """Declare a field of a section; without a default the key is required."""
     metadata = {_KIND: kind, _HELP: help, _REQUIRED: default is MISSING}
     if default is MISSING:
-        return field(metadata=metadata)
+        return field(metadata=metadata, repr=not kind.secret)
     if isinstance(default, dict):
-        return field(default_factory=dict, metadata=metadata)
-    return field(default=default, metadata=metadata)
+        return field(default_factory=dict, metadata=metadata, repr=not kind.secret)
+    return field(default=default, metadata=metadata, repr=not kind.secret)
 
 
-def keys(model: type[Any]) -> dict[str, Key]:
+_known: dict[type[Any], Mapping[str, Key]] = {}  # each model is looked at once
+
+
+def keys(model: type[Any]) -> Mapping[str, Key]:
     """The keys of a section, in the order of the dataclass."""
+    if model in _known:
+        return _known[model]
     found = {}
     for item in dataclasses.fields(model):
         required = item.metadata[_REQUIRED]
@@ -267,6 +324,7 @@ def keys(model: type[Any]) -> dict[str, Key]:
             required=required,
             default={} if default is MISSING else default,
         )
+    _known[model] = found
     return found
 
 

@@ -7,7 +7,7 @@ nesting and aliases are bounded before anything is expanded.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from updater.errors import InputError
 DEPTH_LIMIT = 32  # nested collections
 PROBLEM_LIMIT = 50  # problems shown at once
 
+# How all scalars begin that are no text; most are, and need no closer look.
+_TYPED = re.compile(r"[-+.0-9~nNtTfF]|\Z")
 _NULL = re.compile(r"~|null|Null|NULL|")
 _BOOLEAN = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
@@ -61,10 +63,11 @@ class Problem:
 
 
 class DocumentError(InputError):
-    """A document is wrong; holds every problem found, a line each."""
+    """A document is wrong; holds every problem found, a line each, and what it was warned of."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Problem], warnings: Iterable[Problem] = ()) -> None:
         self.problems = tuple(problems)
+        self.warnings = tuple(warnings)
         lines = [str(problem) for problem in self.problems[:PROBLEM_LIMIT]]
         if len(self.problems) > PROBLEM_LIMIT:
             lines.append(f"... and {len(self.problems) - PROBLEM_LIMIT} more")
@@ -189,6 +192,8 @@ def _place_of(text: str, position: int, file: Path) -> Place:
 
 def scalar_kind(text: str) -> ScalarKind:
     """What an unquoted scalar is by YAML 1.2's core schema."""
+    if not _TYPED.match(text):
+        return ScalarKind.TEXT
     for kind, pattern in (
         (ScalarKind.NULL, _NULL),
         (ScalarKind.BOOLEAN, _BOOLEAN),
@@ -203,7 +208,10 @@ def scalar_kind(text: str) -> ScalarKind:
 
 
 def shown(text: str) -> str:
-    """A value as a message quotes it: one line, printable, not endless."""
+    """A value as a message quotes it: one line, printable, not endless, without a password."""
+    before, sign, after = text.rpartition("@")
+    if sign and ":" in before:  # the user and password of a URL
+        text = f"...@{after}"
     short = text if len(text) <= 60 else text[:57] + "..."
     return "'" + "".join(char if char.isprintable() else "?" for char in short) + "'"
 
@@ -262,7 +270,10 @@ class _Composer:
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, depth)
         if event.tag is not None:
-            raise self._error(event, f"the tag {shown(event.tag)}; no tags are used here")
+            # It may be a secret that begins with `!`, so it is not shown.
+            raise self._error(
+                event, "a tag, which nothing here has; quote a text that begins with !"
+            )
         self._check_depth(event, depth)
         before = self._count
         self._spend(event, 1)
@@ -285,7 +296,9 @@ class _Composer:
     def _alias(self, event: Any, depth: int) -> Node:  # noqa: ANN401
         name = event.anchor
         if name not in self._anchors:
-            raise self._error(event, f"the alias {shown('*' + name)} has no anchor before it")
+            # It may be a secret that begins with `*`, so it is not shown.
+            message = "an alias without an anchor before it; quote a text that begins with *"
+            raise self._error(event, message)
         node, size = self._anchors[name]
         self._spend(event, size)
         self._check_depth(event, depth + height(node))
@@ -301,7 +314,6 @@ class _Composer:
         entries: dict[str, Entry] = {}
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
             key = self._node(event, depth + 1)
-            place = self._place(event)
             if not isinstance(key, Scalar):
                 raise self._error(event, "a list or a mapping as a key; expected text")
             if key.text == "<<" and key.kind is ScalarKind.TEXT:
@@ -310,6 +322,8 @@ class _Composer:
                 first = entries[key.text].key.place
                 message = f"the key {shown(key.text)} stands twice, first in line {first.line}"
                 raise self._error(event, message)
+            if isinstance(event, yaml.AliasEvent):  # it stands here, not where its anchor is
+                key = replace(key, place=self._place(event))
             value = self._node(self._next(), depth + 1)
-            entries[key.text] = Entry(Scalar(place, key.kind, key.text), value)
+            entries[key.text] = Entry(key, value)
         return Mapping(self._place(start), tuple(entries.values()))

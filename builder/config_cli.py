@@ -1,0 +1,203 @@
+"""`bedplate config validate|schema|plan|render`: a host's configuration, before it sees it."""
+
+import argparse
+import sys
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cloudconfig.desired import Desired, Fetched, Link
+from cloudconfig.document import LIMITS, Document, read_document
+from cloudconfig.facts import Facts
+from cloudconfig.plan import Observed, describe, make_plan, merged
+from cloudconfig.reference import json_schema, markdown
+from hostkit.document.reference import as_json
+from hostkit.document.source import DocumentError, Problem, read_bytes
+
+from builder.report import emit_json
+from updater.errors import BedplateError, InputError
+
+if TYPE_CHECKING:
+    # argparse keeps this name to itself, but has no other for it.
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
+
+
+def add_commands(subparsers: "Subparsers") -> None:
+    """Add `config` to a parser; each command sets `func`, called with the arguments."""
+    group = subparsers.add_parser("config", help="look at cloud-configs")
+    commands = group.add_subparsers(metavar="COMMAND", required=True)
+
+    validate = commands.add_parser(
+        "validate",
+        help="report every problem of cloud-configs",
+        description="Prints every problem as FILE:LINE:COLUMN: MESSAGE on stderr. Exits 0 if all "
+        "are right, warnings or not, and 2 if one is wrong.",
+    )
+    validate.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    validate.add_argument("--json", action="store_true", help="the problems as JSON on stdout")
+    validate.set_defaults(func=_validate)
+
+    schema = commands.add_parser("schema", help="print the JSON Schema, for editors")
+    schema.add_argument("--markdown", action="store_true", help="print the reference page instead")
+    schema.set_defaults(func=_schema)
+
+    plan = commands.add_parser("plan", help="print what a host would do with a cloud-config")
+    _add_document(plan)
+    plan.add_argument("--json", action="store_true", help="the changes as JSON on stdout")
+    plan.set_defaults(func=_plan)
+
+    render = commands.add_parser("render", help="write the files that a host would write")
+    _add_document(render)
+    render.add_argument(
+        "--output", type=Path, required=True, metavar="FOLDER", help="a folder that is made"
+    )
+    render.set_defaults(func=_render)
+
+
+def _add_document(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument(
+        "--network-config",
+        type=Path,
+        metavar="FILE",
+        help="NoCloud's network-config, for documents without bedplate.network",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A problem as it is told; a fault of the whole file has no line."""
+
+    file: str
+    line: int | None
+    column: int | None
+    message: str
+    severity: str = "error"
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}:{self.column}"
+        kind = "warning: " if self.severity == "warning" else ""
+        return f"{place}: {kind}{self.message}"
+
+
+def examine(file: Path) -> list[Finding]:
+    """All that there is to say of a document: what is wrong with it, or what to be warned of."""
+    try:
+        document = _read(file)
+    except DocumentError as error:
+        return _in_order(error.problems, error.warnings)
+    except InputError as error:
+        return [Finding(str(file), None, None, str(error).removeprefix(f"{file}: "))]
+    found = _in_order((), document.warnings)
+    try:
+        # What only shows in the making, such as a content that is not what its encoding says.
+        _desired(document, None)
+    except InputError as error:
+        found += [Finding(str(file), 1, 1, line) for line in str(error).splitlines()]
+    return found
+
+
+def _in_order(problems: Iterable[Problem], warnings: Iterable[Problem]) -> list[Finding]:
+    found = [(problem.place, problem.message, "error") for problem in problems]
+    found += [(problem.place, problem.message, "warning") for problem in warnings]
+    found.sort(key=lambda each: (each[0].line, each[0].column))
+    return [Finding(str(at.file), at.line, at.column, *said) for at, *said in found]
+
+
+def _read(file: Path) -> Document:
+    return read_document(read_bytes(file, LIMITS), file)
+
+
+def _desired(document: Document, network_config: Path | None) -> Desired:
+    # Only here: what renders a host's files need not be imported to build an image.
+    from cloudconfig.model.network import read_network_config  # noqa: PLC0415
+    from cloudconfig.rendering import render_all  # noqa: PLC0415
+
+    network = None
+    if network_config is not None:
+        network = read_network_config(read_bytes(network_config, LIMITS), network_config)
+    return render_all(document.config, Facts(), network)
+
+
+def _validate(arguments: argparse.Namespace) -> int:
+    findings = {file: examine(file) for file in arguments.files}
+    wrong = {
+        file for file, found in findings.items() if any(each.severity == "error" for each in found)
+    }
+    if arguments.json:
+        files = [
+            {
+                "file": str(file),
+                "valid": file not in wrong,
+                "problems": [asdict(each) for each in found],
+            }
+            for file, found in findings.items()
+        ]
+        emit_json({"schema": 1, "files": files})
+        return 2 if wrong else 0
+    for file, found in findings.items():
+        sys.stderr.writelines(f"{each}\n" for each in found)
+        if file not in wrong:
+            sys.stdout.write(f"{file}: valid\n")
+    return 2 if wrong else 0
+
+
+def _schema(arguments: argparse.Namespace) -> int:
+    sys.stdout.write(markdown() if arguments.markdown else as_json(json_schema()))
+    return 0
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    desired = _loaded(arguments)
+    changes = [describe(change) for change in make_plan(desired, Observed(booting=True))]
+    changes += [[line] for line in _besides(desired)]
+    if arguments.json:
+        heads = [lines[0] for lines in changes]
+        emit_json({"schema": 1, "file": str(arguments.file), "changes": heads})
+    else:
+        found = [line for lines in changes for line in lines]
+        sys.stdout.write("\n".join(found or ["nothing to change"]) + "\n")
+    return 0
+
+
+def _loaded(arguments: argparse.Namespace) -> Desired:
+    document = _read(arguments.file)
+    sys.stderr.writelines(f"{each}\n" for each in _in_order((), document.warnings))
+    return _desired(document, arguments.network_config)
+
+
+def _besides(desired: Desired) -> list[str]:
+    """What is done besides files and units; on a host it depends on what is there already."""
+    found = [f"partition {each.device}, if it is empty" for each in desired.partitions]
+    found += [f"make {each.kind} on {each.device}, if it is empty" for each in desired.file_systems]
+    if desired.swap:
+        found.append(f"make the swap file {desired.swap.path} of {desired.swap.size} bytes")
+    if desired.phone_home:
+        found.append("tell a server that this instance runs, on its first boot")
+    if desired.power:
+        found.append(f"{desired.power.mode.value}, on its first boot")
+    return found
+
+
+def _render(arguments: argparse.Namespace) -> int:
+    desired, folder = _loaded(arguments), arguments.output
+    if folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"{folder}: not empty; expected a new folder")
+    items = merged(desired.items, Observed())
+    # Links come last, so that nothing is written through one.
+    for item in sorted(items, key=lambda item: isinstance(item, Link)):
+        path = folder / item.path.relative_to("/")
+        if ".." in item.path.parts or any(each.is_symlink() for each in path.parents):
+            raise BedplateError(f"{item.path}: leads out of the folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(item, Fetched):
+            sys.stderr.write(f"{item.path}: fetched by the host, so it is left out here\n")
+        elif isinstance(item, Link):
+            path.symlink_to(item.target)
+        else:
+            path.touch(mode=0o600)
+            path.write_bytes(item.content)
+            path.chmod(item.mode & 0o777)
+    sys.stdout.write(f"{folder}: {len(items)} files and links\n")
+    return 0

@@ -1,0 +1,212 @@
+"""One run of `bedplate-config` on a host: take the document, plan, apply, say how it went.
+
+A fault never takes away what works: the last good document stays in force, and a host without
+one has the image's defaults.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import PurePosixPath
+
+from cloudconfig import disks, disks_observe, memory, observe, report, store
+from cloudconfig.apply import Applier, ApplyError, Systemctl
+from cloudconfig.desired import Desired, Fetched
+from cloudconfig.document import read_document
+from cloudconfig.memory import Memory
+from cloudconfig.model.top import CloudConfig
+from cloudconfig.model.users import User
+from cloudconfig.places import Places
+from cloudconfig.plan import Change, make_plan
+from cloudconfig.rendering import render_all
+from cloudconfig.report import ConfigStatus, InForce
+from cloudconfig.store import Input
+from updater.errors import BedplateError, InputError
+
+_LOG = logging.getLogger(__name__)
+_FETCH_LIMIT = 512 << 20  # bytes of one fetched file
+
+
+class Stage(Enum):
+    """When the agent runs."""
+
+    EARLY = "early"  # before the network and all that a configuration changes
+    NETWORK = "network"  # with the network, for what was not to be had before
+    RUNNING = "running"  # because somebody asked
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A configuration that is ready to be applied; without `given` it is the image's defaults."""
+
+    given: Input | None
+    config: CloudConfig
+    desired: Desired
+    status: ConfigStatus
+
+
+def prepare(given: Input | None, places: Places, status: ConfigStatus) -> Prepared:
+    """The configuration of `given`, or of the last good document if that one is wrong.
+
+    Without `given` a fault in `status` brings the last good one too; without a fault there just
+    is no document, and the image's defaults are what is wanted.
+    """
+    if given is not None:
+        try:
+            return _rendered(given, places, replace(status, in_force=InForce.DOCUMENT))
+        except InputError as error:
+            status = replace(status, faults=(*status.faults, *str(error).splitlines()))
+    if not status.faults:
+        return _defaults(places, status)
+    last = store.load_last_good(places)
+    if last is not None:
+        try:
+            return _rendered(last, places, replace(status, in_force=InForce.LAST_GOOD))
+        except InputError as error:
+            # Another release may read it otherwise.
+            _LOG.warning("the last good document is good no more: %s", error)
+    return _defaults(places, status)
+
+
+def _rendered(given: Input, places: Places, status: ConfigStatus) -> Prepared:
+    document = read_document(given.document, given.file, given.variables)
+    network = None
+    if given.network is not None:
+        from cloudconfig.model.network import read_network_config  # noqa: PLC0415 - seldom given
+
+        network = read_network_config(given.network, given.file.with_name("network-config"))
+    facts = replace(
+        observe.facts(document.config, memory.load(places), places),
+        instance_id=given.instance_id,
+        hostname=given.hostname,
+        public_keys=given.public_keys,
+        variables=given.variables,
+    )
+    desired = render_all(document.config, facts, network)
+    warnings = [*status.warnings, *map(str, document.warnings)]
+    if document.config.ssh_authorized_keys and not facts.developer:
+        warnings.append("ssh_authorized_keys: no developer extension is there to let anybody in")
+    status = replace(status, digest=given.digest, warnings=tuple(warnings))
+    return Prepared(given, document.config, desired, status)
+
+
+def _defaults(places: Places, status: ConfigStatus) -> Prepared:
+    config = CloudConfig()
+    facts = observe.facts(config, memory.load(places), places)
+    return Prepared(
+        None, config, render_all(config, facts), replace(status, in_force=InForce.DEFAULTS)
+    )
+
+
+def plan(
+    prepared: Prepared,
+    places: Places,
+    stage: Stage,
+    kept: frozenset[PurePosixPath] = frozenset(),
+) -> tuple[Change, ...]:
+    """What `apply` would change; what is at the `kept` paths stays."""
+    known = memory.load(places)
+    known = replace(known, managed=known.managed - kept)
+    observed = observe.observe(prepared.desired, known, places, booting=stage is Stage.EARLY)
+    return make_plan(prepared.desired, observed)
+
+
+def apply(
+    prepared: Prepared, places: Places, stage: Stage, *, systemctl: Systemctl | None = None
+) -> ConfigStatus:
+    """Make the host what `prepared` says; the status that was published.
+
+    What has to be fetched waits for the network, unless it was fetched in an earlier boot.
+    """
+    faults = list(prepared.status.faults)
+    missing = _missing(prepared.desired, places)
+    if missing and stage is not Stage.EARLY:
+        faults += _fetch(missing, _proxies(prepared.config), places)
+        missing = _missing(prepared.desired, places)
+    ready = replace(prepared, desired=_without(prepared.desired, missing))
+    faults += _apply_disks(ready.desired)
+    before = memory.load(places)
+    after = _memory_of(ready)
+    kept = frozenset(each.path for each in missing) & before.managed
+    changes = plan(ready, places, stage, kept)
+    # Paths are known to be ours before anything is written there, whatever happens then.
+    memory.save(replace(after, managed=after.managed | before.managed), places)
+    applier = Applier(
+        places,
+        lambda item: store.fetched(item.sha256, places) or b"",
+        managed=before.managed,
+        wait=stage is Stage.RUNNING,
+        systemctl=systemctl,
+    )
+    try:
+        applier.apply(changes)
+    except ApplyError as error:
+        faults += str(error).splitlines()
+    memory.save(replace(after, managed=after.managed | kept), places)
+    status = replace(
+        prepared.status,
+        faults=tuple(faults),
+        waiting_for=(*prepared.status.waiting_for, *(each.url for each in missing)),
+    )
+    if status.good and prepared.given and status.in_force is InForce.DOCUMENT and not missing:
+        store.save_last_good(prepared.given, places)
+        _forget(prepared.desired, places)
+    report.publish(status, places)
+    return status
+
+
+def _memory_of(prepared: Prepared) -> Memory:
+    return Memory(
+        managed=frozenset(item.path for item in prepared.desired.items),
+        commands=frozenset(prepared.desired.commands),
+        accounts=frozenset(user.name for user in prepared.config.users if isinstance(user, User)),
+    )
+
+
+def _missing(desired: Desired, places: Places) -> tuple[Fetched, ...]:
+    return tuple(
+        item
+        for item in desired.items
+        if isinstance(item, Fetched) and store.fetched(item.sha256, places) is None
+    )
+
+
+def _without(desired: Desired, missing: tuple[Fetched, ...]) -> Desired:
+    return replace(desired, items=tuple(item for item in desired.items if item not in missing))
+
+
+def _fetch(missing: tuple[Fetched, ...], proxies: Mapping[str, str], places: Places) -> list[str]:
+    """Fetch what is missing into the store; a line for each that could not be had."""
+    from cloudconfig.transfer import fetch_pinned  # noqa: PLC0415 - it takes seconds to import
+
+    faults = []
+    for item in missing:
+        try:
+            content = fetch_pinned(item.url, item.sha256, dict(item.headers), _FETCH_LIMIT, proxies)
+            store.keep_fetched(content, item.sha256, places)
+        except (BedplateError, OSError) as error:
+            faults.append(f"{item.path}: {error}")
+    return faults
+
+
+def _proxies(config: CloudConfig) -> dict[str, str]:
+    proxy = config.bedplate.proxy
+    given = {"http": proxy.http, "https": proxy.https} if proxy else {}
+    return {scheme: url for scheme, url in given.items() if url}
+
+
+def _forget(desired: Desired, places: Places) -> None:
+    store.forget_fetched(
+        frozenset(item.sha256 for item in desired.items if isinstance(item, Fetched)), places
+    )
+
+
+def _apply_disks(desired: Desired) -> list[str]:
+    """Partitions and file systems; a line for each that was refused or failed."""
+    if not (desired.partitions or desired.file_systems or desired.swap):
+        return []
+    try:
+        return disks.apply(disks.plan_disks(desired, disks_observe.observe()))
+    except (BedplateError, OSError) as error:
+        return str(error).splitlines()

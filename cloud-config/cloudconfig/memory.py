@@ -1,0 +1,59 @@
+"""What the agent remembers of what it did: which paths are its own, which commands it gave.
+
+Paths below /var outlive a boot and so does their list; everything else is forgotten with it.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from cloudconfig.desired import Command
+from cloudconfig.model.coreos import UnitCommand
+from cloudconfig.places import Places
+from updater.files import write_atomic
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The applied configuration's paths, commands and accounts."""
+
+    managed: frozenset[PurePosixPath] = frozenset()
+    commands: frozenset[Command] = frozenset()
+    accounts: frozenset[str] = field(default_factory=frozenset)
+
+
+def load(places: Places) -> Memory:
+    """What was remembered; nothing where a list is missing or torn."""
+    here, there = _read(places.runtime), _read(places.state)
+    commands = {
+        Command(unit, UnitCommand(verb))
+        for unit, verb in here.get("commands", ())
+        if verb in {each.value for each in UnitCommand}
+    }
+    paths = (*here.get("managed", ()), *there.get("managed", ()))
+    return Memory(
+        managed=frozenset(PurePosixPath(path) for path in paths),
+        commands=frozenset(commands),
+        accounts=frozenset(here.get("accounts", ())),
+    )
+
+
+def save(memory: Memory, places: Places) -> None:
+    """Remember; called before anything is written, with the old paths too, and after."""
+    commands = sorted((each.unit, each.verb.value) for each in memory.commands)
+    for folder in (places.runtime, places.state):
+        managed = sorted(str(path) for path in memory.managed if places.keeper(path) == folder)
+        document: dict[str, object] = {"schema": 1, "managed": managed}
+        if folder == places.runtime:
+            document |= {"commands": commands, "accounts": sorted(memory.accounts)}
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomic(folder / "memory.json", json.dumps(document).encode(), mode=0o600)
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / "memory.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and found.get("schema") == 1 else {}

@@ -1,0 +1,100 @@
+"""What a host is like now: the machine's facts, and the files that a configuration may change."""
+
+import grp
+import os
+import pwd
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+
+from cloudconfig.desired import Desired
+from cloudconfig.facts import Facts
+from cloudconfig.memory import Memory
+from cloudconfig.model.top import CloudConfig
+from cloudconfig.places import Places
+from cloudconfig.plan import Observed, Seen
+
+_LIMIT = 64 << 20  # bytes of one file that is looked at
+_UNIT_FOLDERS = ("usr/lib/systemd/system", "run/extensions/usr/lib/systemd/system")
+# The developer extension, and the disk that it comes on before it is merged.
+_DEVELOPER = ("usr/lib/bedplate-developer", "dev/disk/by-label/BEDPLATE_EXT")
+_BUNDLE = PurePosixPath("/etc/ssl/certs/ca-certificates.crt")
+
+
+def see(path: Path) -> Seen | None:
+    """A file or a link; None if there is neither."""
+    try:
+        status = path.lstat()
+        if path.is_symlink():
+            return Seen(target=str(path.readlink()))
+        if not path.is_file():
+            return None
+        with path.open("rb") as stream:
+            content = stream.read(_LIMIT)
+    except FileNotFoundError:
+        return None
+    return Seen(content, status.st_mode & 0o7777, *_names(status.st_uid, status.st_gid))
+
+
+def _names(uid: int, gid: int) -> tuple[str, str]:
+    try:
+        owner = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        owner = str(uid)
+    try:
+        group = grp.getgrgid(gid).gr_name
+    except KeyError:
+        group = str(gid)
+    return owner, group
+
+
+def observe(desired: Desired, memory: Memory, places: Places, *, booting: bool) -> Observed:
+    """What is at the paths that a configuration wants, and at those that the last one had."""
+    wanted = {item.path for item in desired.items}
+    files = _seen((path, places.on_host(path)) for path in wanted | memory.managed)
+    originals = _seen((path, places.original(path)) for path in wanted | memory.managed)
+    return Observed(files, memory.managed, originals, memory.commands, booting=booting)
+
+
+def _seen(paths: Iterable[tuple[PurePosixPath, Path]]) -> Mapping[PurePosixPath, Seen]:
+    pairs = ((name, see(path)) for name, path in paths)
+    return {name: seen for name, seen in pairs if seen is not None}
+
+
+def facts(config: CloudConfig, memory: Memory, places: Places) -> Facts:
+    """What this machine is, as far as this configuration asks."""
+    passwd = _text(places.root / "etc/passwd").splitlines(keepends=True)
+    bundle = see(places.original(_BUNDLE)) or see(places.on_host(_BUNDLE)) or Seen()
+    group_path = PurePosixPath("/etc/group")
+    group = see(places.original(group_path)) or see(places.on_host(group_path)) or Seen()
+    return Facts(
+        passwd="".join(line for line in passwd if line.split(":")[0] not in memory.accounts),
+        group=group.content.decode(errors="replace"),
+        units={
+            unit.name: _unit_text(unit.name, places.root)
+            for unit in config.coreos.units
+            if unit.enable and unit.content is None
+        },
+        ca_bundle=bundle.content if config.ca_certs else b"",
+        time_zones=_time_zones(places.root) if config.timezone else None,
+        memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        developer=any((places.root / path).exists() for path in _DEVELOPER),
+    )
+
+
+def _unit_text(name: str, root: Path) -> str:
+    for folder in _UNIT_FOLDERS:
+        if text := _text(root / folder / name):
+            return text
+    return ""
+
+
+def _time_zones(root: Path) -> frozenset[str]:
+    folder = root / "usr/share/zoneinfo"
+    return frozenset(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,218 @@
+"""Desired and observed -> a list of changes. Pure: nothing is read, nothing is done."""
+
+import difflib
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+
+from cloudconfig.desired import Command, Desired, Fetched, File, Link, Reaction
+from cloudconfig.model.coreos import UnitCommand
+
+HOSTNAME = PurePosixPath("/etc/hostname")
+_MANAGER = (PurePosixPath("/etc/systemd/system"), PurePosixPath("/etc/systemd/system.conf.d"))
+_SHOWN_LINES = 200  # of one file's difference
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A file or a link as it is; a link has a target and nothing else."""
+
+    content: bytes = field(default=b"", repr=False)
+    mode: int = 0
+    owner: str = ""
+    group: str = ""
+    target: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A host, as far as a configuration may change it.
+
+    `files` holds what is at the desired paths and at those `managed` by the configuration before;
+    `originals` what was there before any configuration came.
+    """
+
+    files: Mapping[PurePosixPath, Seen] = field(default_factory=dict)
+    managed: frozenset[PurePosixPath] = frozenset()
+    originals: Mapping[PurePosixPath, Seen] = field(default_factory=dict)
+    commands: frozenset[Command] = frozenset()
+    booting: bool = False  # nothing of the configuration runs yet
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write a file or a link; `was` is what is there now."""
+
+    item: File | Link | Fetched
+    was: Seen | None
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Take away what an earlier configuration wrote; `original` comes back."""
+
+    path: PurePosixPath
+    was: Seen
+    original: Seen | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetHostname:
+    """Tell the kernel the host's name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadManager:
+    """Let systemd read its units anew, and start those that are enabled."""
+
+
+@dataclass(frozen=True, slots=True)
+class React:
+    """Let a unit notice that its files changed."""
+
+    unit: str
+    reaction: Reaction
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Do something with a unit."""
+
+    unit: str
+    verb: UnitCommand
+
+
+Change = Put | Drop | SetHostname | ReloadManager | React | Run
+
+
+def make_plan(desired: Desired, observed: Observed) -> tuple[Change, ...]:
+    """What has to be done, in this order; nothing if the host is as it should be."""
+    items = merged(desired.items, observed)
+    puts = [
+        Put(item, observed.files.get(item.path))
+        for item in items
+        if not _is_so(item, observed.files.get(item.path))
+    ]
+    wanted = {item.path for item in items}
+    drops = [
+        Drop(path, observed.files[path], observed.originals.get(path))
+        for path in sorted(observed.managed - wanted)
+        if path in observed.files
+    ]
+    changed = [put.item.path for put in puts] + [drop.path for drop in drops]
+    changes: list[Change] = [*_stopped(drops), *puts, *drops]
+    changes += [SetHostname(name) for name in _hostname(puts, drops)]
+    if any(path.is_relative_to(folder) for path in changed for folder in _MANAGER):
+        changes.append(ReloadManager())
+    changes += _reactions(puts, booting=observed.booting)
+    changes += _commands(desired, observed, puts)
+    return tuple(changes)
+
+
+def merged(
+    items: Iterable[File | Link | Fetched], observed: Observed
+) -> tuple[File | Link | Fetched, ...]:
+    """One item a path: what is appended is joined to what was there before."""
+    whole: dict[PurePosixPath, File | Link | Fetched] = {}
+    for item in items:
+        if not (isinstance(item, File) and item.append):
+            whole[item.path] = item
+            continue
+        before = whole.get(item.path)
+        if isinstance(before, File):
+            content = before.content
+        elif item.path in observed.originals or item.path in observed.managed:
+            content = observed.originals.get(item.path, Seen()).content
+        else:
+            content = observed.files.get(item.path, Seen()).content
+        whole[item.path] = replace(item, content=content + item.content, append=False)
+    return tuple(whole.values())
+
+
+def _is_so(item: File | Link | Fetched, seen: Seen | None) -> bool:
+    if seen is None:
+        return False
+    if isinstance(item, Link):
+        return seen.target == item.target
+    if seen.target is not None:
+        return False
+    if (seen.mode, seen.owner, seen.group) != (item.mode, item.owner, item.group):
+        return False
+    if isinstance(item, Fetched):
+        return hashlib.sha256(seen.content).hexdigest() == item.sha256
+    return seen.content == item.content
+
+
+def _stopped(drops: Iterable[Drop]) -> list[Change]:
+    """Units that are no more are stopped while systemd still knows them."""
+    return [
+        Run(drop.path.name, UnitCommand.STOP)
+        for drop in drops
+        if drop.path.parent == _MANAGER[0] and drop.was.target is None and drop.original is None
+    ]
+
+
+def _hostname(puts: Iterable[Put], drops: Iterable[Drop]) -> list[str]:
+    for put in puts:
+        if put.item.path == HOSTNAME and isinstance(put.item, File):
+            return [put.item.content.decode().strip()]
+    return ["localhost" for drop in drops if drop.path == HOSTNAME]
+
+
+def _reactions(puts: Iterable[Put], *, booting: bool) -> list[Change]:
+    """Each unit once; what has not started yet reads its files when it does."""
+    affected = [
+        affects
+        for put in puts
+        for affects in put.item.affects
+        if not booting or affects.reaction is Reaction.START
+    ]
+    return [React(each.unit, each.reaction) for each in dict.fromkeys(affected)]
+
+
+def _commands(desired: Desired, observed: Observed, puts: Iterable[Put]) -> list[Change]:
+    """All of them at boot; later those that are new, or whose unit changed."""
+    changed = {affects.unit for put in puts for affects in put.item.affects}
+    return [
+        Run(command.unit, command.verb)
+        for command in desired.commands
+        if observed.booting or command not in observed.commands or command.unit in changed
+    ]
+
+
+def describe(change: Change) -> list[str]:
+    """A change for people; the difference of a text, unless it is secret."""
+    if isinstance(change, Put):
+        return _describe_put(change)
+    if isinstance(change, Drop):
+        return [f"{'restore' if change.original else 'remove'} {change.path}"]
+    if isinstance(change, SetHostname):
+        return [f"set the hostname to {change.name}"]
+    if isinstance(change, ReloadManager):
+        return ["reload systemd's units, start those that are enabled"]
+    if isinstance(change, React):
+        return [f"{change.reaction.value} {change.unit}"]
+    return [f"{change.verb.value} {change.unit}"]
+
+
+def _describe_put(change: Put) -> list[str]:
+    item, was = change.item, change.was
+    if isinstance(item, Link):
+        return [f"link {item.path} -> {item.target}"]
+    verb = "change" if was else "write"
+    head = f"{verb} {item.path} ({item.mode:04o} {item.owner}:{item.group})"
+    if isinstance(item, Fetched):
+        return [f"{head} from {item.url}"]
+    if item.secret:
+        return [f"{head}, not shown: it is secret"]
+    try:
+        old = (was.content if was else b"").decode()
+        lines = [*difflib.unified_diff(old.splitlines(), item.content.decode().splitlines(), n=2)]
+    except UnicodeDecodeError:
+        return [f"{head}, {len(item.content)} bytes"]
+    shown = [f"    {line.rstrip()}" for line in lines[2 : 2 + _SHOWN_LINES]]
+    more = len(lines) - 2 - len(shown)
+    return [head, *shown, *([f"    ... {more} more lines"] if more > 0 else [])]

@@ -1,0 +1,58 @@
+"""A configuration and a machine's facts -> all that the host should be. Pure."""
+
+from cloudconfig.desired import Desired
+from cloudconfig.facts import Facts
+from cloudconfig.model.network import Network
+from cloudconfig.model.top import CloudConfig
+from cloudconfig.render import (
+    agents,
+    extensions,
+    files,
+    hosts,
+    kernel,
+    network,
+    proxy,
+    registry,
+    storage,
+    time,
+    trust,
+    units,
+    update,
+    users,
+)
+
+# Accounts before the files that are theirs; a document's own files and units have the last word.
+_FAMILIES = (
+    users,
+    hosts,
+    time,
+    trust,
+    kernel,
+    proxy,
+    registry,
+    storage,
+    update,
+    agents,
+    extensions,
+    files,
+    units,
+)
+
+
+def render_all(config: CloudConfig, facts: Facts, source_network: Network | None = None) -> Desired:
+    """What a host of these facts should be; the document's network goes before its source's.
+
+    Raises:
+        RenderError: the document asks for what this machine cannot be.
+    """
+    desired = Desired(
+        power=config.power_state,
+        message=config.final_message,
+        phone_home=config.phone_home,
+    )
+    described = config.bedplate.network or source_network
+    if described:
+        desired += network.render(described)
+    for family in _FAMILIES:
+        desired += family.render(config, facts)
+    return desired

@@ -1,0 +1,1 @@
+"""Where a cloud-config comes from: a small module for each source."""

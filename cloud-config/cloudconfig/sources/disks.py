@@ -1,0 +1,38 @@
+"""Sources that are a labelled disk."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cloudconfig.sources import mounts
+from cloudconfig.sources.base import Machine, Reader, SourceError
+from updater.errors import BedplateError
+
+_AT = "run/bedplate-config/disk"
+
+
+@contextmanager
+def files(machine: Machine, device: Path) -> Iterator[Reader]:
+    """Read files of `device` during the block.
+
+    Raises:
+        SourceError: it cannot be mounted, or a file of it not be read.
+    """
+    at = machine.root / _AT
+
+    def read(name: str, limit: int) -> bytes | None:
+        try:
+            data = mounts.read_below(at, name, limit)
+        except OSError as error:
+            raise SourceError(f"{name}: cannot be read: {error.strerror}") from error
+        if data is not None and len(data) > limit:
+            raise SourceError(f"{name}: longer than the {limit} bytes that it may have")
+        return data
+
+    try:
+        with machine.mount(device, at):
+            yield read
+    except SourceError:
+        raise
+    except (OSError, BedplateError) as error:
+        raise SourceError(f"the disk {device.name} cannot be mounted: {error}") from error
