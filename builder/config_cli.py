@@ -22,6 +22,15 @@ if TYPE_CHECKING:
     # argparse keeps this name to itself, but has no other for it.
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
+# What addresses are taken for here: of documentation and private networks (RFC 5737, 3849, 1918,
+# 4193), and each as long as its variable, so that places stay where they are.
+_ADDRESSES = {
+    "public_ipv4": "203.0.113.10",
+    "private_ipv4": "192.168.100.1",
+    "public_ipv6": "2001:db8::10",
+    "private_ipv6": "fd00:db8::100",
+}
+
 
 def add_commands(subparsers: "Subparsers") -> None:
     """Add `config` to a parser; each command sets `func`, called with the arguments."""
@@ -106,7 +115,7 @@ def _in_order(problems: Iterable[Problem], warnings: Iterable[Problem]) -> list[
 
 
 def _read(file: Path) -> Document:
-    return read_document(read_bytes(file, LIMITS), file)
+    return read_document(read_bytes(file, LIMITS), file, _ADDRESSES)
 
 
 def _desired(document: Document, network_config: Path | None) -> Desired:

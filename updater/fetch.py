@@ -44,8 +44,18 @@ class FetchError(BedplateError):
     """A file could not be had; `status` is the HTTP status that said so, if one did."""
 
     def __init__(self, url: str, reason: str, status: int | None = None) -> None:
-        super().__init__(f"{url}: {reason}")
+        super().__init__(f"{public(url)}: {reason}")
         self.status = status
+
+
+def public(url: str) -> str:
+    """A URL as it may be shown: without a password, and without a query, which may be a secret."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=host, query="..." if parts.query else "").geturl()
 
 
 class _TryAgainError(Exception):
@@ -118,8 +128,10 @@ class _HeaderLimit(HTTPConnection):
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's differs so too
         """Wait for an answer's headers."""
         connection = self.sock
+        given_up = []
 
         def give_up() -> None:
+            given_up.append(True)
             with suppress(OSError):
                 # On the socket beneath TLS: its own shutdown would touch the TLS state from here.
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
@@ -128,9 +140,13 @@ class _HeaderLimit(HTTPConnection):
         timer.daemon = True
         timer.start()
         try:
-            return super().getresponse()
+            response = super().getresponse()
         finally:
             timer.cancel()
+        if given_up:
+            # http.client takes headers that break off for whole ones.
+            raise TimeoutError("no answer in time")
+        return response
 
 
 class _HttpsHeaderLimit(_HeaderLimit, HTTPSConnection):
@@ -253,7 +269,7 @@ class Fetcher:
                 sink.write(piece)
             if state.hexdigest() == sha256:
                 return
-            _LOG.warning("%s: not the bytes that were signed", url)
+            _LOG.warning("%s: not the bytes that were signed", public(url))
         raise FetchError(
             url,
             f"not the bytes that were signed: SHA-256 of the first {length} bytes is "
@@ -298,6 +314,7 @@ class Fetcher:
                 with closing(self._open(url, headers or {}, method)) as response:
                     self._expect(url, response, HTTPStatus.OK)
                     self._expect_headers(url, response, answers_with or {})
+                    self._expect_length(response)
                     data = b"".join(self._pieces(url, response, maximum + 1))
             except _TryAgainError as error:
                 failures += 1
@@ -316,8 +333,10 @@ class Fetcher:
     def _pause(self, url: str, failures: int, reason: str) -> None:
         if failures > self._limits.retries:
             raise FetchError(url, f"{reason}; gave up after {failures} attempts")
-        _LOG.warning("%s: %s; trying again (%d of %d)", url, reason, failures, self._limits.retries)
         limits = self._limits
+        _LOG.warning(
+            "%s: %s; trying again (%d of %d)", public(url), reason, failures, limits.retries
+        )
         seconds = min(limits.backoff_seconds * 2 ** (failures - 1), limits.backoff_limit_seconds)
         self._clock.sleep(max(0.0, min(seconds, self._ends - self._clock.now())))
         self._check_deadline(url)
@@ -392,6 +411,13 @@ class Fetcher:
             if given != value:
                 raise FetchError(url, f"the answer's {name} is {given[:40]!r}, expected {value!r}")
 
+    @staticmethod
+    def _expect_length(response: requests.Response) -> None:
+        """Without one, what breaks off would pass for the whole."""
+        chunked = response.headers.get("Transfer-Encoding", "").lower() == "chunked"
+        if not chunked and "Content-Length" not in response.headers:
+            raise _TryAgainError("the answer does not say how long it is")
+
     def _open(self, url: str, headers: Mapping[str, str], method: str = "GET") -> requests.Response:
         """The answer to a request, after redirects, with its body unread."""
         target = url
@@ -399,7 +425,7 @@ class Fetcher:
         for _ in range(self._limits.redirects + 1):
             self._check_deadline(url)
             if urlsplit(target).scheme not in {"http", "https"}:
-                raise FetchError(url, f"{target[:200]!r} is neither http nor https")
+                raise FetchError(url, f"{public(target)[:200]!r} is neither http nor https")
             response = self._request(target, headers, method)
             if response.status_code not in _REDIRECTS:
                 return response
@@ -410,9 +436,13 @@ class Fetcher:
             except ValueError as error:
                 raise FetchError(url, f"redirected to no valid URL: {error}") from error
             if schemes == ("https", "http"):
-                raise FetchError(url, f"redirected from https to http ({following[:200]}): refused")
+                raise FetchError(
+                    url, f"redirected from https to http ({public(following)[:200]}): refused"
+                )
             if stays and urlsplit(following)[:2] != urlsplit(target)[:2]:
-                raise FetchError(url, f"redirected to another server ({following[:200]}): refused")
+                raise FetchError(
+                    url, f"redirected to another server ({public(following)[:200]}): refused"
+                )
             target = following
         raise FetchError(url, f"more than {self._limits.redirects} redirects")
 

@@ -39,9 +39,16 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class UserNetwork:
-    """QEMU's own NAT: the guest is 10.0.2.15, this machine's loopback is 10.0.2.2 to it."""
+    """QEMU's own NAT: the guest is 10.0.2.15, this machine's loopback is 10.0.2.2 to it.
+
+    Attributes:
+        forwards: the guest's ports that are reached from here.
+        metadata: a port of this machine's loopback that the guest reaches as 169.254.169.254:80,
+            as clouds' metadata servers are. The network is 169.254.169.0/24 then.
+    """
 
     forwards: tuple[Forward, ...] = (Forward(22),)
+    metadata: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,11 @@ class MachineConfig:
         credentials: systemd credentials by name, handed over by SMBIOS (systemd.exec(5)).
         networks: network cards in order; empty for none.
         disks: further disks, in order after the system's.
+        firmware: what the firmware says of the machine: fields of SMBIOS type 1 by QEMU's names,
+            such as manufacturer.
+        fw_cfg: files by the names under which QEMU hands them over, such as opt/org.example/x.
+        parameters: what the boot loader adds to the kernel's command line, by SMBIOS
+            (systemd-stub(7), io.systemd.stub.kernel-cmdline-extra).
         clock: what the hardware clock shows at the start; this machine's time when None. Under
             UEFI its year is within `FIRMWARE_YEARS`.
         reboots: False makes QEMU end where the guest would reboot.
@@ -109,6 +121,9 @@ class MachineConfig:
     credentials: Mapping[str, str | bytes] = field(default_factory=dict)
     networks: tuple[Network, ...] = (UserNetwork(),)
     disks: tuple[Disk, ...] = ()
+    firmware: Mapping[str, str] = field(default_factory=dict)
+    fw_cfg: Mapping[str, Path] = field(default_factory=dict)
+    parameters: str = ""
     clock: datetime | None = None
     reboots: bool = True
 
@@ -131,6 +146,11 @@ class MachineConfig:
     def log(self) -> Path:
         """What QEMU itself said."""
         return self.folder / "qemu.log"
+
+    @property
+    def relay(self) -> Path:
+        """The program that carries what the guest says to 169.254.169.254."""
+        return self.folder / "relay.py"
 
     def credential(self, name: str) -> Path:
         """The file by which a credential reaches QEMU."""
@@ -230,8 +250,11 @@ def _networks(config: MachineConfig) -> Iterable[str]:
     for number, network in enumerate(config.networks):
         mac = mac_address(config.uuid, number)
         match network:
-            case UserNetwork(forwards):
-                rules = (f",hostfwd=tcp:127.0.0.1:{one.host}-:{one.guest}" for one in forwards)
+            case UserNetwork(forwards, metadata):
+                rules = [f",hostfwd=tcp:127.0.0.1:{one.host}-:{one.guest}" for one in forwards]
+                if metadata is not None:
+                    relay = _quoted(f"python3 -IS {config.relay} {metadata}")
+                    rules += [f",net=169.254.169.0/24,guestfwd=tcp:169.254.169.254:80-cmd:{relay}"]
                 yield from ("-netdev", f"user,id=net{number}{''.join(rules)}")
             case SharedLink(port):
                 yield from (
@@ -243,6 +266,12 @@ def _networks(config: MachineConfig) -> Iterable[str]:
 
 
 def _smbios(config: MachineConfig) -> Iterable[str]:
-    yield from ("-smbios", f"type=1,uuid={config.uuid}")
+    fields = "".join(f",{name}={_quoted(value)}" for name, value in config.firmware.items())
+    yield from ("-smbios", f"type=1,uuid={config.uuid}{fields}")
+    if config.parameters:
+        text = f"io.systemd.stub.kernel-cmdline-extra={config.parameters}"
+        yield from ("-smbios", f"type=11,value={_quoted(text)}")
+    for name, path in config.fw_cfg.items():
+        yield from ("-fw_cfg", f"name={name},file={_quoted(path)}")
     for name in config.credentials:
         yield from ("-smbios", f"type=11,path={_quoted(config.credential(name))}")

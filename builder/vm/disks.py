@@ -7,10 +7,11 @@ import shutil
 from pathlib import Path
 
 from builder.run import Sandbox
-from builder.vm.config import FIRMWARE_VARIABLES, MachineConfig
+from builder.vm.config import FIRMWARE_VARIABLES, MachineConfig, UserNetwork
 from updater.errors import InputError
 from updater.files import write_atomic
 
+_RELAY = Path(__file__).with_name("relay.py")
 _CREDENTIAL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
 
 
@@ -33,6 +34,8 @@ def prepare(tree: Path, config: MachineConfig) -> None:
         partial.rename(config.variables)
     for name, value in config.credentials.items():
         write_atomic(config.credential(name), credential_string(name, value), mode=0o600)
+    if any(isinstance(each, UserNetwork) and each.metadata for each in config.networks):
+        write_atomic(config.relay, _RELAY.read_bytes())
 
 
 def create_overlay(tree: Path, image: Path, overlay: Path, size: int | None = None) -> None:

@@ -326,6 +326,7 @@ def _sandbox(tree: Path, config: MachineConfig, monitor: Path) -> Sandbox:
     """The view QEMU has: the machine's folder, and the files it is given."""
     given = [disk for disk in config.disks if disk.path.parent != config.folder]
     readable = [disk.path for disk in given if disk.read_only]
+    readable += config.fw_cfg.values()
     if config.image is not None:
         readable.append(config.image.resolve())
     if config.kernel is not None:

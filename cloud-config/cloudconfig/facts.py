@@ -6,7 +6,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class BlockDevice:
-    """A disk or a partition; `kind` is the file system or table that is on it, if any."""
+    """A disk or a partition; `kind` is the file system or table that is on it, if any.
+
+    `kind` None says nothing unless udev has `probed` it; `blank` are its beginning and its end if
+    they were looked at and hold nothing but zeros.
+    """
 
     path: str
     size: int  # bytes
@@ -14,6 +18,13 @@ class BlockDevice:
     label: str | None = None
     uuid: str | None = None
     parent: str | None = None  # the disk that a partition is on
+    number: int | None = None  # of a partition
+    partition_label: str | None = None
+    links: tuple[str, ...] = ()  # its other names below /dev
+    probed: bool = False
+    blank: bool = False
+    in_use: bool = False  # mounted, swapped on, or part of something else
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

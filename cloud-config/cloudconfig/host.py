@@ -18,7 +18,7 @@ from cloudconfig.memory import Memory
 from cloudconfig.model.top import CloudConfig
 from cloudconfig.model.users import User
 from cloudconfig.places import Places
-from cloudconfig.plan import Change, make_plan
+from cloudconfig.plan import Change, make_plan, managed_after
 from cloudconfig.rendering import render_all
 from cloudconfig.report import ConfigStatus, InForce
 from cloudconfig.store import Input
@@ -127,9 +127,9 @@ def apply(
     ready = replace(prepared, desired=_without(prepared.desired, missing))
     faults += _apply_disks(ready.desired)
     before = memory.load(places)
-    after = _memory_of(ready)
     kept = frozenset(each.path for each in missing) & before.managed
     changes = plan(ready, places, stage, kept)
+    after = _memory_of(ready, before, changes)
     # Paths are known to be ours before anything is written there, whatever happens then.
     memory.save(replace(after, managed=after.managed | before.managed), places)
     applier = Applier(
@@ -156,9 +156,9 @@ def apply(
     return status
 
 
-def _memory_of(prepared: Prepared) -> Memory:
+def _memory_of(prepared: Prepared, before: Memory, changes: tuple[Change, ...]) -> Memory:
     return Memory(
-        managed=frozenset(item.path for item in prepared.desired.items),
+        managed=managed_after(prepared.desired, before.managed, changes),
         commands=frozenset(prepared.desired.commands),
         accounts=frozenset(user.name for user in prepared.config.users if isinstance(user, User)),
     )

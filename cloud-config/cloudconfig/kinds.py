@@ -108,6 +108,18 @@ def seconds(text: str) -> float:
     return total
 
 
+def between(low: int, high: int) -> Parsed:
+    """A length of time in whole seconds, within limits."""
+
+    def read(text: str) -> float:
+        found = seconds(text)
+        if not low <= found <= high or found % 1:
+            raise ValueError(text)
+        return found
+
+    return Parsed(f"a length of time such as 90s or 1h30m, from {low} s to {high} s", read)
+
+
 def writable_path(text: str) -> PurePosixPath:
     """An absolute path that a host can write: the root is read-only.
 
@@ -142,6 +154,14 @@ ACCOUNT = Text("a user's or group's name such as web", r"[a-z_][a-z0-9_\-]{0,30}
 # URLs hold passwords and signatures.
 URL = Text("an http or https URL", r"https?://[!-~]+", limit=2048, secret=True)
 HTTPS = Text("an https URL", r"https://[!-~]+", limit=2048, secret=True)
+_PORT = "6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}"
+_HOST = r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._\-]+)"
+BASE_URL = Text(
+    "an http or https URL with a host, and without ? and #",
+    rf"https?://([!$-.0->A-~]*@)?{_HOST}(:({_PORT}))?(/[!$->@-~]*)?",
+    limit=2048,
+    secret=True,
+)
 SHA256 = Text("a SHA-256 in 64 hexadecimal digits", r"[0-9a-f]{64}")
 # Of systemd.unit(5), "Description".
 UNIT = Text(

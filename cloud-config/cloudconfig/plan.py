@@ -112,6 +112,17 @@ def make_plan(desired: Desired, observed: Observed) -> tuple[Change, ...]:
     return tuple(changes)
 
 
+def managed_after(
+    desired: Desired, managed: frozenset[PurePosixPath], changes: Iterable[Change]
+) -> frozenset[PurePosixPath]:
+    """The paths that are the configuration's own after these changes.
+
+    A file of the image that was as it should be stays the image's.
+    """
+    written = {change.item.path for change in changes if isinstance(change, Put)}
+    return frozenset(item.path for item in desired.items) & (managed | written)
+
+
 def merged(
     items: Iterable[File | Link | Fetched], observed: Observed
 ) -> tuple[File | Link | Fetched, ...]:

@@ -51,7 +51,7 @@ bedplate:
   as in all YAML. Anchors work; tags and merge keys do not.
 - **Addresses**: `$public_ipv4`, `$private_ipv4`, `$public_ipv6` and `$private_ipv6` are replaced
   anywhere in the document by what its source knows of the host, and by nothing where it knows
-  none; `\\$private_ipv4` stays `$private_ipv4`.
+  none; `\\$private_ipv4` stays `$private_ipv4`. On a workstation example addresses stand for them.
 - **Nothing is passed over in silence.** An unknown key is an error, with the nearest known one. A
   key of CoreOS or cloud-init that cannot work here (`packages`, `runcmd`, `fleet`) is an error
   that says what to use; one that changes nothing here (`growpart`, `ssh_pwauth`) is a warning. A

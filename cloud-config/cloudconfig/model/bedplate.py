@@ -9,16 +9,17 @@ from hostkit.document.kinds import Choice, Text
 from hostkit.document.schema import ListOf, MapOf, Section, key
 
 from cloudconfig.kinds import (
+    BASE_URL,
     BOOLEAN,
-    DURATION,
     HTTPS,
     LINE,
     SECRET,
     SECRET_LINE,
     SHA256,
-    URL,
     Integer,
+    between,
 )
+from cloudconfig.manifests import pod_problem
 from cloudconfig.model.network import NETWORK, Network
 from updater.version import CHANNEL_PATTERN
 
@@ -52,7 +53,7 @@ class Window:
     start: str = key(
         Text("a time such as 03:30", r"([01][0-9]|2[0-3]):[0-5][0-9]"), "From when, UTC."
     )
-    length: float = key(DURATION, "For how long.")
+    length: float = key(between(60, 86400), "For how long.")
     days: tuple[Day, ...] = key(ListOf(Choice(Day)), "On which days; else on all.", default=())
 
 
@@ -60,7 +61,7 @@ class Window:
 class Update:
     """Where releases come from, and when they take over."""
 
-    server: str | None = key(URL, "Where releases come from.", default=None)
+    server: str | None = key(BASE_URL, "Where releases come from.", default=None)
     channel: str | None = key(
         Text("a channel such as stable", CHANNEL_PATTERN), "Which of them.", default=None
     )
@@ -70,14 +71,16 @@ class Update:
     window: Window | None = key(
         Section(Window), "For the strategy window: when that is.", default=None
     )
-    proxy: str | None = key(URL, "A proxy for updates alone.", default=None)
+    proxy: str | None = key(BASE_URL, "A proxy for updates alone.", default=None)
     bandwidth: int | None = key(Integer(1024, 1 << 40), "Bytes a second at most.", default=None)
-    interval: float | None = key(DURATION, "Time between two checks.", default=None)
+    interval: float | None = key(between(1, 7 * 86400), "Time between two checks.", default=None)
 
 
 def _update_problem(update: Update) -> str | None:
     if update.strategy is Strategy.WINDOW and update.window is None:
         return "strategy: window needs the key window, with start and length"
+    if update.window and update.strategy in (Strategy.OFF, Strategy.REBOOT):
+        return f"window beside strategy: {update.strategy.value}; it is for strategy: window"
     return None
 
 
@@ -85,8 +88,8 @@ def _update_problem(update: Update) -> str | None:
 class Proxy:
     """The way out, for all that the host itself fetches."""
 
-    http: str | None = key(URL, "For http URLs.", default=None)
-    https: str | None = key(URL, "For https URLs.", default=None)
+    http: str | None = key(BASE_URL, "For http URLs.", default=None)
+    https: str | None = key(BASE_URL, "For https URLs.", default=None)
     no_proxy: tuple[str, ...] = key(
         ListOf(Text("a host, a domain or a network", r"[A-Za-z0-9.:/*\-]+", limit=253)),
         "What is reached without it.",
@@ -113,6 +116,8 @@ class Registry:
 def _registry_problem(registry: Registry) -> str | None:
     if (registry.username is None) != (registry.password is None):
         return "username and password belong together"
+    if registry.username is not None and ":" in registry.username:
+        return "a colon in username, which ends the name in what registries are sent (RFC 7617)"
     return None
 
 
@@ -140,6 +145,8 @@ def _pod_problem(pod: Pod) -> str | None:
         return f"{pod.name}: one of manifest and url is needed"
     if (pod.url is None) != (pod.sha256 is None):
         return f"{pod.name}: url and sha256 belong together"
+    if pod.manifest is not None and (wrong := pod_problem(pod.manifest)):
+        return f"{pod.name}: {wrong}"
     return None
 
 
@@ -152,7 +159,10 @@ class Bedplate:
         NETWORK, "Interfaces and addresses: cloud-init's network-config, 1 or 2.", default=None
     )
     sysctl: Mapping[str, str] = key(
-        MapOf(r"[A-Za-z0-9_./\-]+", LINE), "Kernel parameters, sysctl(8).", default={}
+        # As sysctl.d(5) has them, but nothing that could be a path out of /proc/sys.
+        MapOf(r"(?!.*\.\.)-?[A-Za-z0-9_*][A-Za-z0-9_.*/\-]*", LINE),
+        "Kernel parameters, sysctl(8).",
+        default={},
     )
     modules: tuple[str, ...] = key(
         ListOf(Text("a kernel module's name", r"[A-Za-z0-9_\-]+", limit=64)),

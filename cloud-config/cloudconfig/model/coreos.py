@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from hostkit.document.kinds import Choice, Parsed, Text
 from hostkit.document.schema import ListOf, Section, key
 
-from cloudconfig.kinds import BOOLEAN, DURATION, LINE, SECRET, SECRET_LINE, UNIT, URL
+from cloudconfig.kinds import BASE_URL, BOOLEAN, LINE, SECRET, SECRET_LINE, UNIT, between
 from updater.version import CHANNEL_PATTERN
 
 
@@ -78,7 +78,17 @@ class Update:
     group: str | None = key(
         Text("a channel such as stable", CHANNEL_PATTERN), "The channel.", default=None
     )
-    server: str | None = key(URL, "Where releases come from.", default=None)
+    server: str | None = key(BASE_URL, "Where releases come from.", default=None)
+
+
+def _update_problem(update: Update) -> str | None:
+    if update.reboot_strategy is RebootStrategy.ETCD_LOCK:
+        return (
+            "reboot-strategy: etcd-lock needs the reboot lock, which this release has not; use"
+            " reboot, with coreos.locksmith's window-start and window-length or with the waves"
+            " of the channel, so that not all hosts reboot at once"
+        )
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +135,13 @@ class Locksmith:
         "From when a host may reboot, UTC.",
         default=None,
     )
-    window_length: float | None = key(DURATION, "And for how long.", default=None)
+    window_length: float | None = key(between(60, 86400), "And for how long.", default=None)
+
+
+def _locksmith_problem(locksmith: Locksmith) -> str | None:
+    if (locksmith.window_start is None) != (locksmith.window_length is None):
+        return "window-start and window-length belong together"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +151,11 @@ class Coreos:
     units: tuple[Unit, ...] = key(
         ListOf(Section(Unit, _unit_problem), identity="name"), "Systemd units.", default=()
     )
-    update: Update | None = key(Section(Update), "Updates.", default=None)
+    update: Update | None = key(Section(Update, _update_problem), "Updates.", default=None)
     flannel: Flannel | None = key(Section(Flannel), "The overlay network.", default=None)
-    locksmith: Locksmith | None = key(Section(Locksmith), "The reboot lock.", default=None)
+    locksmith: Locksmith | None = key(
+        Section(Locksmith, _locksmith_problem), "The reboot lock.", default=None
+    )
 
 
 _DEAD = "the daemon is no more"

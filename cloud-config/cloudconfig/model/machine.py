@@ -1,12 +1,14 @@
-# ruff: noqa: RUF009 (`key` declares a field, as dataclasses.field does)
+# ruff: noqa: D102, RUF009 (methods of Kind are documented there; `key` declares a field)
 """Time, trust, power: cloud-init's sections about the machine as a whole."""
 
 from dataclasses import dataclass
 from enum import Enum
 
 from hostkit.document.kinds import Choice, Text
-from hostkit.document.schema import ListOf, Section, key
+from hostkit.document.schema import Kind, ListOf, Reading, Section, key
+from hostkit.document.source import Node
 
+from cloudconfig.certificates import certificates
 from cloudconfig.kinds import BOOLEAN, LINE, URL, Either, Integer
 
 SERVER = Text("a time server's name or address", r"[A-Za-z0-9.:\-]+", limit=253)
@@ -37,16 +39,45 @@ class Ntp:
     pools: tuple[str, ...] = key(ListOf(SERVER), "Pools, asked like servers.", default=())
 
 
+class Certificates(Kind):
+    """Text with certificates in PEM; what else stands there is never shown, it may be a key."""
+
+    @property
+    def label(self) -> str:
+        return "certificates in PEM"
+
+    @property
+    def secret(self) -> bool:
+        return True
+
+    def read(self, node: Node, reading: Reading) -> str:
+        text = self.text(node, reading)
+        try:
+            certificates(text)
+        except ValueError as error:
+            raise reading.fail(node.place, f"{error}; expected {self.label}") from None
+        return text
+
+    def json_schema(self) -> dict[str, object]:
+        return {"type": "string", "pattern": "-----BEGIN CERTIFICATE-----"}
+
+
 @dataclass(frozen=True, slots=True)
 class CaCerts:
     """Certificate authorities that the host believes."""
 
     trusted: tuple[str, ...] = key(
-        ListOf(Text("a certificate in PEM", r"\s*-----BEGIN CERTIFICATE-----[\s\S]+", secret=True)),
+        ListOf(Certificates()),
         "Certificates in PEM.",
         default=(),
     )
     remove_defaults: bool = key(BOOLEAN, "Believe in nobody else.", default=False)
+
+
+def _ca_problem(wanted: CaCerts) -> str | None:
+    if wanted.remove_defaults and not wanted.trusted:
+        return "remove-defaults without trusted: the host would believe nobody, not even updates"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +115,6 @@ NTP = Section(
     refused={"config": "timesyncd has servers and pools only"},
     ignored={"ntp_client": "the host's client is systemd-timesyncd"},
 )
-CA_CERTS = Section(CaCerts)
+CA_CERTS = Section(CaCerts, _ca_problem)
 POWER_STATE = Section(PowerState, ignored={"timeout": "there are no scripts to wait for"})
 PHONE_HOME = Section(PhoneHome)

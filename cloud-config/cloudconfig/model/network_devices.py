@@ -1,10 +1,11 @@
 # ruff: noqa: RUF009 (`key` declares a field, as dataclasses.field does)
 """The interfaces of version 2: what those of every kind have, cards, and the simple virtual ones."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 from hostkit.document.kinds import Choice
 from hostkit.document.schema import ListOf, Section, key
@@ -148,10 +149,17 @@ class Ethernet(Device):
     large_receive_offload: bool | None = key(BOOLEAN, "ethtool(8), lro.", default=None)
 
 
+def device_problem(device: Device) -> str | None:
+    """What of an interface of any kind does not fit together."""
+    if device.ipv6_address_generation is not None and device.ipv6_address_token is not None:
+        return "ipv6-address-generation beside ipv6-address-token; they exclude each other"
+    return None
+
+
 def _ethernet_problem(ethernet: Ethernet) -> str | None:
     if ethernet.set_name is not None and ethernet.match is None:
         return "set-name without match, which says what card is called so"
-    return _device_problem(ethernet)
+    return device_problem(ethernet)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,12 +183,6 @@ class Vrf(Device):
     interfaces: tuple[str, ...] = key(
         ListOf(CARD), "What is in it, by names in this document.", default=()
     )
-
-
-def _device_problem(device: Device) -> str | None:
-    if device.ipv6_address_generation is not None and device.ipv6_address_token is not None:
-        return "ipv6-address-generation beside ipv6-address-token; they exclude each other"
-    return None
 
 
 _VIRTUAL = "it is made here, not matched; match and set-name are for ethernets"
@@ -220,11 +222,13 @@ ETHERNET = Section(
 )
 
 
-def virtual(model: type[Device], **refused: str) -> Section:
-    """The section of an interface that is made, with what else it has no use for."""
-    return Section(
-        model, _device_problem, refused={**VIRTUAL_REFUSED, **refused}, ignored=IGNORED
-    )
+def virtual(
+    model: type[Device],
+    check: Callable[[Any], str | None] = device_problem,
+    refused: Mapping[str, str] = REFUSED,
+) -> Section:
+    """The section of an interface that is made, not found."""
+    return Section(model, check, refused={**VIRTUAL_REFUSED, **refused}, ignored=IGNORED)
 
 
 VLAN = virtual(Vlan)

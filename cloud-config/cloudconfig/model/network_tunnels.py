@@ -1,15 +1,16 @@
 # ruff: noqa: RUF009 (`key` declares a field, as dataclasses.field does)
 """Tunnels: WireGuard and VXLAN, which are those that the image has modules for."""
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 
-from hostkit.document.kinds import Choice
+from hostkit.document.kinds import Choice, Parsed
 from hostkit.document.schema import Kind, ListOf, Reading, Section, key
 from hostkit.document.source import Node, shown
 
 from cloudconfig.kinds import BOOLEAN, Either, Integer
-from cloudconfig.model.network_devices import BY_FILE, Device, virtual
+from cloudconfig.model.network_devices import BY_FILE, Device, device_problem, virtual
 from cloudconfig.model.network_kinds import (
     ADDRESS,
     CARD,
@@ -22,7 +23,13 @@ from cloudconfig.model.network_kinds import (
     IpNetwork,
 )
 
-_PORT = Integer(1, 65535)
+
+def _port(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not 0 < int(text) < 65536:
+        raise ValueError(text)
+    return int(text)
 
 
 class TunnelMode(Enum):
@@ -97,8 +104,8 @@ class Tunnel(Device):
     keys: TunnelKeys | str | None = key(
         Either(scalar=SECRET, mapping=Section(TunnelKeys)), "WireGuard's keys.", default=None
     )
-    port: int | str | None = key(
-        Either(scalar=_PORT), "The UDP port it listens on; VXLAN's is 4789.", default=None
+    port: int | None = key(
+        Parsed("a port, or auto", _port), "The UDP port it listens on; VXLAN's is 4789.", default=None
     )
     mark: int | None = key(
         Integer(1, 4294967295), "WireGuard: the firewall mark of its packets.", default=None
@@ -134,7 +141,7 @@ def tunnel_problem(tunnel: Tunnel) -> str | None:
         return "no key: the private key that `wg genkey` makes"
     if not wireguard and tunnel.id is None:
         return "no id: the number of the VXLAN"
-    return None
+    return device_problem(tunnel)
 
 
 _REFUSED = (
@@ -142,5 +149,5 @@ _REFUSED = (
     *("short_circuit", "checksums", "extensions", "port_range", "flow_label", "do_not_fragment"),
 )
 TUNNEL = Aliased(
-    virtual(Tunnel, check=tunnel_problem, **dict.fromkeys(_REFUSED, BY_FILE)), {"key": "keys"}
+    virtual(Tunnel, tunnel_problem, dict.fromkeys(_REFUSED, BY_FILE)), {"key": "keys"}
 )

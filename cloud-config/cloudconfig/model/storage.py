@@ -86,8 +86,16 @@ class Swap:
         default=None,
     )
     maxsize: int | None = key(
-        Parsed("a size such as 2G, from 1M", _at_least), "The most that auto may take.", default=None
+        Parsed("a size such as 2G, from 1M", _at_least),
+        "The most that auto may take.",
+        default=None,
     )
+
+
+def _swap_problem(swap: Swap) -> str | None:
+    if swap.size is not None and swap.maxsize is not None:
+        return "maxsize beside a size; it limits `size: auto` alone"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +186,7 @@ class FileSystem:
     """A file system that is made if there is none."""
 
     device: str = key(DEVICE, "Where.")
-    filesystem: FileSystemKind = key(
-        Choice(FileSystemKind), "Which.", default=FileSystemKind.EXT4
-    )
+    filesystem: FileSystemKind = key(Choice(FileSystemKind), "Which.", default=FileSystemKind.EXT4)
     label: str = key(
         # What ext4 and swap have room for; a device is mounted by it as LABEL=...
         Text("a label of 16 letters, digits, dots, _ or - at most", r"[A-Za-z0-9._\-]{0,16}"),
@@ -200,7 +206,7 @@ class FileSystem:
     )
 
 
-SWAP = Section(Swap)
+SWAP = Section(Swap, _swap_problem)
 DISK_SETUP: MapOf = MapOf(_DEVICE, Section(DiskLayout))
 FS_SETUP = ListOf(
     Section(

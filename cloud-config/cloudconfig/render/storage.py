@@ -55,9 +55,7 @@ def render(config: CloudConfig, facts: Facts) -> Desired:
 
 
 def _is_remote(mount: Mount) -> bool:
-    return mount.where is not None and (
-        "_netdev" in mount.options or mount.kind in _NETWORK_KINDS
-    )
+    return mount.where is not None and ("_netdev" in mount.options or mount.kind in _NETWORK_KINDS)
 
 
 def _mount(mount: Mount) -> Iterator[File | Link]:
@@ -70,15 +68,15 @@ def _mount(mount: Mount) -> Iterator[File | Link]:
     if "x-systemd.automount" in mount.options:
         starts = unit_for(mount.where, "automount")
         yield _file(starts, _automount_unit(mount, mount.where))
-    if "noauto" not in mount.options:
+    # As systemd.mount(5) has it, an automount is there though the mount itself is noauto.
+    if starts != unit or "noauto" not in mount.options:
         yield _wanted_by(_REMOTE if _is_remote(mount) else "local-fs.target", starts)
     yield from _device_time(mount)
 
 
 def _mount_unit(mount: Mount, where: PurePosixPath) -> str:
     options = [option for option in mount.options if _is_for_mount(option)]
-    waits = "fail" in mount.options or "nofail" in mount.options
-    if not waits:
+    if not {"fail", "nofail"} & set(mount.options):
         # A disk that is not there must not keep a host from starting, systemd.mount(5).
         options.append("nofail")
     lines = [
@@ -91,9 +89,9 @@ def _mount_unit(mount: Mount, where: PurePosixPath) -> str:
     if "fail" in mount.options and not _is_remote(mount):
         lines.append("Before=sysinit.target")
     lines += ["", "[Mount]", f"What={_literal(device_node(mount.source))}"]
-    lines += [f"Where={_literal(str(where))}", f"Type={mount.kind}"] if mount.kind != "auto" else [
-        f"Where={_literal(str(where))}"
-    ]
+    lines.append(f"Where={_literal(str(where))}")
+    if mount.kind != "auto":
+        lines.append(f"Type={mount.kind}")
     if options:
         lines.append(f"Options={_literal(','.join(options))}")
     if "x-systemd.rw-only" in mount.options:

@@ -35,4 +35,4 @@ def files(machine: Machine, device: Path) -> Iterator[Reader]:
     except SourceError:
         raise
     except (OSError, BedplateError) as error:
-        raise SourceError(f"the disk {device.name} cannot be mounted: {error}") from error
+        raise SourceError(f"the disk {device.name} cannot be read: {error}") from error

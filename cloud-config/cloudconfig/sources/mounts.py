@@ -1,10 +1,13 @@
 """File systems that somebody else made, mounted only while they are read."""
 
+import logging
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+
+_LOG = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -27,9 +30,12 @@ def read_only(device: Path, at: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        programs.unmount(at)
-        with suppress(OSError):
+        try:
+            programs.unmount(at)
             at.rmdir()
+        except (programs.ProgramError, OSError) as error:
+            # What was read is as good as before; the next run unmounts it.
+            _LOG.warning("%s: still mounted: %s", at, error)
 
 
 def read_below(folder: Path, name: str, limit: int) -> bytes | None:

@@ -1,0 +1,46 @@
+"""`bedplate.proxy`: the way out, in the environment of every service."""
+
+from pathlib import PurePosixPath
+
+from cloudconfig.desired import Affects, Desired, File
+from cloudconfig.facts import Facts
+from cloudconfig.model.bedplate import Proxy
+from cloudconfig.model.top import CloudConfig
+
+_DROP_IN = PurePosixPath("/etc/systemd/system.conf.d/50-bedplate-proxy.conf")
+
+
+def render(config: CloudConfig, _facts: Facts) -> Desired:
+    """A drop-in for systemd itself (systemd-system.conf(5), DefaultEnvironment=).
+
+    Services that run already keep what they started with; the updater is restarted.
+    """
+    proxy = config.bedplate.proxy
+    if proxy is None or not (variables := environment(proxy)):
+        return Desired()
+    assignments = " ".join(f'"{name}={_quoted(value)}"' for name, value in variables.items())
+    secret = "@" in f"{proxy.http}{proxy.https}"
+    drop_in = File(
+        _DROP_IN,
+        f"[Manager]\nDefaultEnvironment={assignments}\n".encode(),
+        mode=0o600 if secret else 0o644,
+        affects=(Affects("bedplate-updated.service"),),
+        secret=secret,
+    )
+    return Desired(items=(drop_in,))
+
+
+def environment(proxy: Proxy) -> dict[str, str]:
+    """The variables, in capitals and small letters: each program looks at one of them."""
+    found = {
+        "http_proxy": proxy.http,
+        "https_proxy": proxy.https,
+        "no_proxy": ",".join(proxy.no_proxy),
+    }
+    given = {name: value for name, value in found.items() if value}
+    return {word: value for name, value in given.items() for word in (name, name.upper())}
+
+
+def _quoted(value: str) -> str:
+    r"""Within double quotes, where \ and % mean something (systemd.syntax(7), "QUOTING")."""
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")

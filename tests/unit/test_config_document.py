@@ -1,0 +1,317 @@
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cloudconfig.document import LIMITS, VARIABLES, Document, read_document, substitute
+from cloudconfig.model.bedplate import Strategy
+from cloudconfig.model.coreos import RebootStrategy
+from cloudconfig.model.top import SCHEMA, CloudConfig
+from config_oracle import FILE, outcome
+from config_strategies import documents
+from hostkit.document.reference import walk
+from hostkit.document.schema import Kind, Section, keys
+from hostkit.document.source import DocumentError
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def read(text: str) -> CloudConfig:
+    return read_document(text.encode(), FILE).config
+
+
+def problems(data: str | bytes) -> list[str]:
+    raw = data.encode() if isinstance(data, str) else data
+    found = outcome(raw)
+    assert isinstance(found, DocumentError), f"{data!r} was taken"
+    return [str(problem).removeprefix(f"{FILE}:") for problem in found.problems]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"#cloud-config\nhostname: a\n",
+        b"#cloud-config \t\nhostname: a\n",
+        b"#cloud-config\r\nhostname: a\r\n",
+        b"\xef\xbb\xbf#cloud-config\nhostname: a\n",
+        b"#cloud-config\n---\nhostname: a\n",
+        b"#cloud-config\n# yaml-language-server: $schema=x.json\n\nhostname: a",
+        gzip.compress(b"#cloud-config\nhostname: a\n"),
+    ],
+)
+def test_the_header_is_known_in_all_its_forms(data: bytes) -> None:
+    assert read_document(data, FILE).config.hostname == "a"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["#cloud-config", "#cloud-config\n", "#cloud-config\n---\n# nothing\n", "#cloud-config\n{}"],
+)
+def test_a_document_may_say_nothing(text: str) -> None:
+    assert read(text) == CloudConfig()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("", "the first line is not #cloud-config"),
+        (" #cloud-config\na: b", "the first line is not #cloud-config"),
+        ("\n#cloud-config\na: b", "the first line is not #cloud-config"),
+        ("#cloud-configs\na: b", "the first line is not #cloud-config"),
+        ("hostname: a", "the first line is not #cloud-config"),
+        ("#!/bin/bash\necho", "there is no shell here; write a unit (coreos.units) or a pod"),
+        ("#!", "there is no shell here"),
+        ("#cloud-boothook\nx", "there is no shell here"),
+        ("#include\nhttps://a", "write_files.source"),
+        ("#include-once\nhttps://a", "write_files.source"),
+        ("#cloud-config-archive\n- a", "an archive"),
+        ("## template: jinja\n#cloud-config\n", "a cloud-init template"),
+        ("Content-Type: multipart/mixed; boundary=x\nMIME-Version: 1.0\n", "several documents"),
+        ("MIME-Version: 1.0\nContent-Type: multipart/mixed", "several documents"),
+        ('{"ignition": {"version": "3.3.0"}}', "Ignition"),
+        (b"\x1f\x8bnothing", "compressed with gzip, but broken"),
+        (gzip.compress(b"#cloud-config\n")[:-9], "compressed with gzip, but cut short"),
+        (gzip.compress(b"#!/bin/sh\n"), "there is no shell here"),
+        (b"\xff", "not UTF-8"),
+    ],
+)
+def test_what_is_no_cloud_config_is_told_apart(data: str | bytes, words: str) -> None:
+    (problem,) = problems(data)
+    assert problem.startswith("1:1: ")
+    assert words in problem
+
+
+def test_every_boolean_word_of_yaml_1_1_survives_as_text_or_is_one() -> None:
+    config = read(
+        "#cloud-config\n"
+        "coreos:\n"
+        "  update: {reboot-strategy: off}\n"
+        "  locksmith: {window-start: 14:00, group: no}\n"
+        "  flannel: {ip_masq: yes}\n"
+        "bedplate: {update: {strategy: off}, sysctl: {net.ipv4.ip_forward: 1, a.b: true}}\n"
+        "write_files:\n"
+        "  - {path: /etc/a, permissions: 0744}\n"
+        "  - {path: /etc/b, permissions: 744}\n"
+        "  - {path: /etc/c, permissions: '0644', content: 0x1F}\n"
+    )
+    assert config.coreos.update
+    assert config.coreos.update.reboot_strategy is RebootStrategy.OFF
+    assert config.coreos.locksmith
+    assert config.coreos.locksmith.window_start == "14:00"
+    assert config.coreos.locksmith.group == "no"
+    assert config.coreos.flannel
+    assert config.coreos.flannel.ip_masq is True
+    assert config.bedplate.update
+    assert config.bedplate.update.strategy is Strategy.OFF
+    assert config.bedplate.sysctl == {"net.ipv4.ip_forward": "1", "a.b": "true"}
+    assert [file.permissions for file in config.write_files] == [0o744, 0o744, 0o644]
+    assert config.write_files[2].content == "0x1F"
+
+
+MANY_ERRORS = """\
+#cloud-config
+hostnam: a
+write-files:
+  - path: /usr/bin/x
+    contents: y
+  - content: z
+coreos:
+  units:
+    - name: web
+      command: begin
+    - name: a.service
+      enable: maybe
+    - name: b.service
+    - name: b.service
+runcmd: [ls]
+bedplate: []
+"""
+THEIR_PLACES = """\
+2:1: unknown key 'hostnam'; did you mean 'hostname'?
+4:11: '/usr/bin/x' is not an absolute path below
+5:5: unknown key 'contents'; did you mean 'content'?
+6:5: missing: path
+9:13: 'web' is not a systemd unit's name such as web.service
+10:16: 'begin' is not one of start, stop, restart,
+12:15: 'maybe' is not true or false
+14:7: 'b.service' stands twice in this list
+15:1: 'runcmd' is not supported: there is no shell: write a unit (coreos.units)
+16:11: found a list; expected a mapping
+"""
+
+
+def test_all_errors_are_told_at_once_in_order() -> None:
+    for problem, expected in zip(problems(MANY_ERRORS), THEIR_PLACES.splitlines(), strict=True):
+        assert problem.startswith(expected)
+
+
+def test_a_wrong_document_is_warned_of_too() -> None:
+    found = outcome(b"#cloud-config\ngrowpart: {}\nhostname: a b\n")
+    assert isinstance(found, DocumentError)
+    assert len(found.problems) == 1
+    assert [problem.place.line for problem in found.warnings] == [2]
+
+
+def test_a_key_has_one_spelling_at_a_time() -> None:
+    text = "#cloud-config\nwrite_files: []\nwrite-files: []\n"
+    assert problems(text) == ["3:1: the key 'write_files' stands twice"]
+
+
+def test_equal_items_both_count() -> None:
+    config = read(
+        "#cloud-config\nwrite_files:\n"
+        "  - &a {path: /etc/a, content: b, append: true}\n"
+        "  - *a\n"
+        "  - {path: /etc/a, content: c, append: true}\n"
+    )
+    assert [file.content for file in config.write_files] == ["b", "b", "c"]
+
+
+def test_nothing_may_stand_where_nothing_need_be_said() -> None:
+    text = "#cloud-config\nhostname:\nusers: ~\nwrite_files:\ncoreos:\n  units:\nbedplate: null\n"
+    assert read(text) == CloudConfig()
+    assert problems("#cloud-config\nusers: [{name: }]") == [
+        "2:16: no value; expected a user's or group's name such as web"
+    ]
+
+
+def test_variables_are_put_in_anywhere_but_behind_a_backslash() -> None:
+    variables = {"private_ipv4": "10.0.0.2", "public_ipv6": "2001:db8::1"}
+    text = (
+        "#cloud-config\n"
+        "hostname: n-$private_ipv4\n"
+        "coreos: {flannel: {public_ip: $public_ipv6, interface: \\$private_ipv4}}\n"
+        "final_message: <$public_ipv4|$private_ipv4:80|$private_ipv45|$uptime\n"
+    )
+    config = read_document(text.encode(), FILE, variables).config
+    assert config.hostname == "n-10.0.0.2"
+    assert config.coreos.flannel
+    assert config.coreos.flannel.public_ip == "2001:db8::1"
+    assert config.coreos.flannel.interface == "$private_ipv4"
+    assert config.final_message == "<|10.0.0.2:80|$private_ipv45|$uptime"
+
+
+@given(st.text(alphabet="$\\_aprivte4u6blc \n", max_size=40))
+def test_substitution_leaves_all_else_alone(text: str) -> None:
+    made = substitute(text, dict.fromkeys(VARIABLES, ""))
+    if not any(name in text for name in VARIABLES):
+        assert made == text
+    assert all(made.count(f"${name}") <= text.count(f"${name}") for name in VARIABLES)
+
+
+def test_limits_are_errors_with_a_place() -> None:
+    head = "#cloud-config\n"
+    long = head + "#" * LIMITS.length
+    assert problems(long) == [f"1:1: longer than the {LIMITS.length} bytes that it may have"]
+    assert "1:1: longer than" in problems(gzip.compress(long.encode()))[0]
+    deep = head + "a: " + "[" * 40 + "]" * 40
+    assert problems(deep) == ["2:36: nested deeper than 32 levels"]
+    many = head + "a: &a [" + "x," * 1000 + "]\nb: [" + "*a," * 500 + "]"
+    assert problems(many)[0].endswith(f"more than {LIMITS.nodes} values, aliases included")
+
+
+def test_a_text_may_be_long_and_not_longer() -> None:
+    head = "#cloud-config\nwrite_files:\n  - path: /etc/a\n    content: "
+    assert len(read(head + "x" * (1 << 20)).write_files[0].content) == 1 << 20
+    assert problems(head + "x" * (1 + (1 << 20))) == [
+        "4:14: 1048577 characters; text has 1048576 at most"
+    ]
+
+
+SECRET = "hunter2-7fb1"  # noqa: S105 - nobody's
+
+
+@pytest.mark.parametrize("value", [SECRET, f"*{SECRET}", f"!{SECRET}", f"'{SECRET}\\n{{'"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "write_files: [{path: /etc/a, encoding: none, content: VALUE}]",
+        "write_files: [{path: /etc/a, content: [VALUE]}]",
+        "write_files: [{path: /etc/a, source: {uri: VALUE, sha256: x}}]",
+        "write_files: [{path: /etc/a, source: {uri: 'http://a/?token=VALUE', sha256: x}}]",
+        "write_files: [{path: /etc/a, source: {headers: [VALUE]}}]",
+        'write_files: [{path: /etc/a, source: {headers: {Authorization: "VALUE\\nx"}}}]',
+        "ssh_authorized_keys: [VALUE]",
+        "ssh_authorized_keys: VALUE",
+        "users: [{name: a, sudo: x, passwd: VALUE}]",
+        "ca_certs: {trusted: [VALUE]}",
+        "chpasswd: VALUE",
+        "phone_home: {url: VALUE}",
+        "coreos: {unitz: [], flannel: {etcd_password: [VALUE]}}",
+        'coreos: {locksmith: {etcd_password: "VALUE\\n"}}',
+        "coreos: {units: [{name: a, content: VALUE}]}",
+        "bedplate: {registries: {a.example: {password: VALUE}}}",
+        'bedplate: {registries: {a.example: {password: "VALUE\\nx", username: x}}}',
+        "bedplate: {registries: {'user:VALUE@a.example': {}}}",
+        "bedplate: {registries: {a.example: {mirrors: ['user:VALUE@b.example']}}}",
+        "bedplate: {proxy: {http: 'user:VALUE@proxy:3128'}}",
+        "bedplate: {update: {server: 'user:VALUE@a'}}",
+        "bedplate: {pods: [{name: a, manifest: VALUE, url: VALUE}]}",
+    ],
+)
+def test_no_message_quotes_a_secret(text: str, value: str) -> None:
+    for problem in problems("#cloud-config\n" + text.replace("VALUE", value)):
+        assert SECRET not in problem
+
+
+def secret_fields() -> Iterator[tuple[str, Kind]]:
+    for found in walk(SCHEMA):
+        if isinstance(found.kind, Section):
+            for name, known in keys(found.kind.model).items():
+                yield f"{found.path}.{name}".removeprefix("."), known.kind
+
+
+def test_what_may_be_secret_is_declared_so() -> None:
+    words = ("password", "content", "manifest", "headers", "ssh_authorized_keys", "trusted", "url")
+    named = {path: kind for path, kind in secret_fields() if path.rpartition(".")[2] in words}
+    assert len(named) >= 10
+    assert [path for path, kind in named.items() if not kind.secret] == []
+
+
+def test_a_secret_is_not_in_the_configuration_s_repr() -> None:
+    config = read(
+        "#cloud-config\n"
+        f"write_files: [{{path: /etc/a, content: {SECRET}}}]\n"
+        f"bedplate: {{registries: {{a: {{username: a, password: {SECRET}}}}}}}\n"
+    )
+    assert config.write_files[0].content == SECRET
+    assert SECRET not in repr(config)
+
+
+@given(st.text())
+def test_any_text_is_a_document_or_an_error(text: str) -> None:
+    outcome(text.encode("utf-8", "surrogatepass"))
+
+
+@given(st.binary())
+def test_any_bytes_are_a_document_or_an_error(data: bytes) -> None:
+    outcome(data)
+    outcome(b"#cloud-config\n" + data)
+    outcome(b"\x1f\x8b" + data)
+
+
+@given(st.text(alphabet="ab:-? []{},&*!|>'\"%#@`\n\t\\~.0\r\x85\u2028$", max_size=80))
+def test_any_soup_of_yaml_signs_is_a_document_or_an_error(text: str) -> None:
+    outcome(f"#cloud-config\n{text}".encode())
+    outcome(f"#cloud-config\nwrite_files:\n  - path: {text}".encode())
+
+
+@given(documents())
+def test_any_nearly_right_document_is_one_or_an_error(text: str) -> None:
+    outcome(text.encode())
+
+
+def test_the_nearly_right_documents_are_of_both_sorts() -> None:
+    found: set[type[object]] = set()
+
+    @given(documents())
+    def look(text: str) -> None:
+        found.add(type(outcome(text.encode())))
+
+    look()
+    assert found == {Document, DocumentError}
+
+
+def test_a_file_s_name_is_in_each_place() -> None:
+    with pytest.raises(DocumentError, match=r"^/some/where/web\.yaml:2:1: unknown key 'a'"):
+        read_document(b"#cloud-config\na: b\n", Path("/some/where/web.yaml"))
