@@ -21,7 +21,7 @@ demo: $(READY) ## build two releases, boot the first, watch it update itself to 
 
 test: $(READY) lint ## lint, types, unit tests and the VM tests
 	@$(BIN)/pytest -n 2 tests/unit
-	$(BIN)/pytest -n 2 --dist loadfile tests/vm
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/vm
 
 build: $(READY) ## build a release of images/base.yaml into build/, with keys of your own in keys/
 	@tools/own-keys
@@ -41,9 +41,9 @@ test-unit: $(READY) ## the tests that need no root, no network and no VM
 	@$(BIN)/pytest -n 2 tests/unit
 
 test-update: $(READY) ## the tests of boot and update, in VMs
-	@$(BIN)/pytest -n 2 --dist loadfile tests/vm
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/vm
 
-test-faults: $(READY) ## power cuts at random moments, ten of each kind, and releases that hang; long
+test-faults: $(READY) ## power cuts at random moments, ten of each kind, and a release that is stuck; long
 	@$(BIN)/pytest tests/fault
 
 bench: $(READY) ## the figures, in one table

@@ -120,11 +120,12 @@ def _read(file: Path) -> Document:
 
 def _desired(document: Document, network_config: Path | None) -> Desired:
     # Only here: what renders a host's files need not be imported to build an image.
-    from cloudconfig.model.network import read_network_config  # noqa: PLC0415
     from cloudconfig.rendering import render_all  # noqa: PLC0415
 
     network = None
     if network_config is not None:
+        from cloudconfig.model.network import read_network_config  # noqa: PLC0415
+
         network = read_network_config(read_bytes(network_config, LIMITS), network_config)
     return render_all(document.config, Facts(), network)
 

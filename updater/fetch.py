@@ -194,7 +194,8 @@ def _reason(error: BaseException) -> str:
     # A refused connection is a time-out to urllib3, so this comes second.
     if any(isinstance(link, TimeoutError | requests.Timeout | UrllibTimeout) for link in chain):
         return "no answer in time"
-    return str(error)[:200]
+    # What is around it may hold the URL, and that a password.
+    return f"{type(chain[-1]).__name__}: {ascii(str(chain[-1]))[1:-1][:160]}"
 
 
 class Fetcher:
@@ -314,8 +315,9 @@ class Fetcher:
                 with closing(self._open(url, headers or {}, method)) as response:
                     self._expect(url, response, HTTPStatus.OK)
                     self._expect_headers(url, response, answers_with or {})
-                    self._expect_length(response)
                     data = b"".join(self._pieces(url, response, maximum + 1))
+                    if len(data) <= maximum:
+                        self._expect_length(response)
             except _TryAgainError as error:
                 failures += 1
                 self._pause(url, failures, str(error))

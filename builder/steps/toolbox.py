@@ -31,6 +31,7 @@ _PACKAGES = (
     "systemd-repart",
     "systemd-ukify",
     "udev",
+    "xorriso",
     "zstd",
 )
 

@@ -58,15 +58,14 @@ def plan_disks(desired: Desired, disks: tuple[BlockDevice, ...]) -> tuple[DiskCh
         for name in _names(table.device, disks)
         for number in range(1, len(table.shares) + 1)
     }
-    changes: list[DiskChange] = [*tables]
-    for item in desired.file_systems:
-        if item.device in new:
-            changes.append(Format(item.device, item.kind, item.label, wipe=True))
-        elif change := _file_system(item, disks):
-            changes.append(change)
-    if desired.swap:
-        changes.append(desired.swap)
-    return tuple(changes)
+    made: list[Format | Refuse | None] = [
+        Format(item.device, item.kind, item.label, wipe=True)
+        if item.device in new
+        else _file_system(item, disks)
+        for item in desired.file_systems
+    ]
+    swap = (desired.swap,) if desired.swap else ()
+    return (*tables, *(change for change in made if change), *swap)
 
 
 def describe(change: DiskChange) -> str:
@@ -107,60 +106,56 @@ def _partition(item: Partition, disks: tuple[BlockDevice, ...]) -> MakePartition
     disk = _find(item.device, disks)
     if disk is None:
         return Refuse(item.device, "there is no such device")
-    if reason := _never(disk, disks):
+    children = _children(disk, disks)
+    if reason := next(_never(disk, disks), None):
         return Refuse(item.device, reason)
     if disk.parent is not None:
         return Refuse(item.device, f"it is a partition of {disk.parent}; name a whole disk")
-    children = _children(disk, disks)
     if disk.kind == "gpt" and _are_as_wanted(item.shares, children, disk.size):
         return None
-    if reason := next(_busy(disk, children), None):
+    if reason := next(_not_now(disk, children, overwrite=item.overwrite), None):
         return Refuse(item.device, reason)
-    if disk.kind is None and not children and disk.blank:
-        return MakePartitions(disk.path, item.shares)
-    if item.overwrite:
-        return MakePartitions(disk.path, item.shares, wipe=True)
-    return Refuse(item.device, f"{_holds(disk, children)}; with overwrite: true all of it goes")
+    return MakePartitions(disk.path, item.shares, wipe=not _is_empty(disk, children))
 
 
 def _file_system(item: MakeFileSystem, disks: tuple[BlockDevice, ...]) -> Format | Refuse | None:
     device = _find(item.device, disks)
     if device is None:
         return Refuse(item.device, "there is no such device")
-    if reason := _never(device, disks):
+    if reason := next(_never(device, disks), None):
         return Refuse(item.device, reason)
+    if _children(device, disks):
+        return Refuse(item.device, "it has partitions; name one, such as `partition: 1`")
     if device.kind == item.kind and item.label in ("", device.label):
         return None
-    children = _children(device, disks)
-    if children:
-        return Refuse(item.device, "it has partitions; name one, such as `partition: 1`")
-    if reason := next(_busy(device, children), None):
+    if reason := next(_not_now(device, [], overwrite=item.overwrite), None):
         return Refuse(item.device, reason)
-    if device.kind is None and device.blank:
-        return Format(device.path, item.kind, item.label)
-    if item.overwrite:
-        return Format(device.path, item.kind, item.label, wipe=True)
-    return Refuse(item.device, f"{_holds(device, children)}; with overwrite: true all of it goes")
+    return Format(device.path, item.kind, item.label, wipe=not _is_empty(device, []))
 
 
-def _never(device: BlockDevice, disks: tuple[BlockDevice, ...]) -> str | None:
+def _never(device: BlockDevice, disks: tuple[BlockDevice, ...]) -> Iterator[str]:
     """Why a device may not be touched, whatever a document says."""
     disk = _find(device.parent, disks) if device.parent else device
     family = [device, *([disk, *_children(disk, disks)] if disk else [])]
     if any((each.partition_label or "").startswith(_OWN) for each in family):
-        return "the host runs from this disk"
+        yield "the host runs from this disk"
     if device.read_only:
-        return "it is read-only"
-    return None
+        yield "it is read-only"
 
 
-def _busy(device: BlockDevice, children: list[BlockDevice]) -> Iterator[str]:
-    """Why a device may not be touched now."""
+def _not_now(device: BlockDevice, children: list[BlockDevice], *, overwrite: bool) -> Iterator[str]:
+    """Why a device may not be touched as it is."""
     for each in (device, *children):
         if each.in_use:
             yield f"{each.path} is in use"
     if not device.probed:
         yield "udev has not looked at it yet, so nobody knows what it holds"
+    if not overwrite and not _is_empty(device, children):
+        yield f"{_holds(device, children)}; with overwrite: true all of it goes"
+
+
+def _is_empty(device: BlockDevice, children: list[BlockDevice]) -> bool:
+    return device.probed and device.kind is None and device.blank and not children
 
 
 def _holds(device: BlockDevice, children: list[BlockDevice]) -> str:

@@ -38,14 +38,14 @@ def observe(root: Path = Path("/"), *, settle: bool = True) -> tuple[BlockDevice
     folder = root / "sys/class/block"
     in_use = _in_use(root)
     try:
-        names = sorted(os.listdir(folder))
+        nodes = sorted(folder.iterdir())
     except FileNotFoundError:
         return ()
     found = []
-    for name in names:
+    for node in nodes:
         # A disk may go while it is looked at.
         with suppress(OSError, ValueError):
-            if not _PASSED.fullmatch(name) and (device := _device(folder / name, root, in_use)):
+            if not _PASSED.fullmatch(node.name) and (device := _device(node, root, in_use)):
                 found.append(device)
     return tuple(found)
 
@@ -93,7 +93,7 @@ def _device(node: Path, root: Path, in_use: frozenset[str]) -> BlockDevice | Non
         links=known.links,
         probed=known.complete,
         blank=blank,
-        in_use=number in in_use or bool(_names(node / "holders")),
+        in_use=number in in_use or _has_holders(node),
         read_only=_text(node / "ro") == "1",
     )
 
@@ -141,11 +141,10 @@ def _numbers(paths: Iterable[str], root: Path) -> Iterable[str]:
         yield _text(root / "sys/class/block" / Path(path).name / "dev")
 
 
-def _names(folder: Path) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except OSError:
-        return []
+def _has_holders(node: Path) -> bool:
+    """Whether something is stacked upon a device, such as dm-verity."""
+    folder = node / "holders"
+    return folder.is_dir() and any(folder.iterdir())
 
 
 def _text(file: Path) -> str:

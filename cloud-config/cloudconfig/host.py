@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import PurePosixPath
 
-from cloudconfig import disks, disks_observe, memory, observe, report, store
+from cloudconfig import memory, observe, report, store
 from cloudconfig.apply import Applier, ApplyError, Systemctl
 from cloudconfig.desired import Desired, Fetched
 from cloudconfig.document import read_document
@@ -206,7 +206,10 @@ def _apply_disks(desired: Desired) -> list[str]:
     """Partitions and file systems; a line for each that was refused or failed."""
     if not (desired.partitions or desired.file_systems or desired.swap):
         return []
+    # Most documents have no disks.
+    from cloudconfig import disks, disks_apply, disks_observe  # noqa: PLC0415
+
     try:
-        return disks.apply(disks.plan_disks(desired, disks_observe.observe()))
+        return disks_apply.apply(disks.plan_disks(desired, disks_observe.observe()))
     except (BedplateError, OSError) as error:
         return str(error).splitlines()

@@ -29,11 +29,7 @@ def outcome(data: bytes) -> Document | DocumentError:
 def _check_places(data: bytes, problems: tuple[Problem, ...]) -> None:
     if data.startswith(b"\x1f\x8b"):
         return  # places are in what was unpacked
-    # Bytes that are no UTF-8 are counted one by one, which is what latin-1 does.
-    try:
-        lines = _BREAKS.split(data.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        lines = [part.decode("latin-1") for part in data.split(b"\n")]
+    lines = _BREAKS.split(data.decode("utf-8-sig", "replace"))
     for problem in problems:
         place = problem.place
         assert place.file == FILE

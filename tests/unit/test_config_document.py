@@ -86,7 +86,7 @@ def test_every_boolean_word_of_yaml_1_1_survives_as_text_or_is_one() -> None:
         "#cloud-config\n"
         "coreos:\n"
         "  update: {reboot-strategy: off}\n"
-        "  locksmith: {window-start: 14:00, group: no}\n"
+        "  locksmith: {window-start: 14:00, window-length: 1h, group: no}\n"
         "  flannel: {ip_masq: yes}\n"
         "bedplate: {update: {strategy: off}, sysctl: {net.ipv4.ip_forward: 1, a.b: true}}\n"
         "write_files:\n"

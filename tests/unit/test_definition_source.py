@@ -75,6 +75,8 @@ def test_a_quoted_scalar_is_text() -> None:
         ("? [a]\n: b", "a list or a mapping as a key"),
         ("a: &x {b: c}\nd:\n  <<: *x", "x.yaml:3:3: merge keys are not supported"),
         ("a: b: c", "x.yaml:1:5: not YAML"),
+        ("a: b\r\nc: \x01", "x.yaml:2:4: not YAML: the character U+0001 is not allowed"),
+        ("a: b\rc: \x01", "x.yaml:2:4: not YAML: the character U+0001 is not allowed"),
         ("a: \x01", "x.yaml:1:4: not YAML: the character U+0001 is not allowed"),
         ('a: "\\0"', "x.yaml:1:4: the character U+0000 is not allowed"),
         ('"\\uD800"', "invalid Unicode character escape code"),
@@ -102,6 +104,9 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         read(tmp_path)
     file = tmp_path / "x.yaml"
     file.write_bytes(b"a: b\nc: \xff\n")
+    with pytest.raises(DocumentError, match=r"x\.yaml:2:4: not UTF-8"):
+        read(file)
+    file.write_bytes("ä: é\rc: ".encode() + b"\xff")
     with pytest.raises(DocumentError, match=r"x\.yaml:2:4: not UTF-8"):
         read(file)
     file.write_bytes(b"#" * (Limits().length + 1))

@@ -8,9 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from metadata_servers import Answer, Request
+from metadata_servers import Server as MetadataServer
 from storage_server import Asked, Behaviour, FakeClock, Server, good
 
-from updater.fetch import Fetcher, FetchError, Limits, TokenBucket
+from updater.fetch import Fetcher, FetchError, Limits, TokenBucket, public
 
 DATA = random.Random(1).randbytes(300_000)  # noqa: S311 - test data
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -368,8 +370,8 @@ def test_a_redirect_from_https_to_http_is_refused(
     fetch = fetcher()
     plain = Fetcher._request
 
-    def without_tls(self: Fetcher, url: str, headers: dict[str, str]) -> object:
-        return plain(self, url.replace("https:", "http:"), headers)
+    def without_tls(self: Fetcher, url: str, headers: dict[str, str], method: str) -> object:
+        return plain(self, url.replace("https:", "http:"), headers, method)
 
     monkeypatch.setattr(Fetcher, "_request", without_tls)
     server.usual = to(server.url + "elsewhere")
@@ -558,3 +560,85 @@ def test_a_small_file_cut_short_is_asked_for_again(server: Server) -> None:
 
     server.script = [short]
     assert fetcher().small(server.url + "file", len(DATA)) == DATA
+
+
+def test_small_files_may_need_headers_and_another_method() -> None:
+    def tell(request: Request) -> Answer:
+        said = f"{request.method} {request.headers.get('x-mine')}"
+        return Answer(said.encode(), headers={"Flavor": "sweet"})
+
+    with MetadataServer(tell) as server:
+        url = server.url + "/file"
+        headers = {"X-Mine": "x"}
+        answer = fetcher().small(url, 9, headers=headers, answers_with={"flavor": "sweet"})
+        assert answer == b"GET x"
+        assert server.asked[0].headers["accept-encoding"] == "identity"
+        assert fetcher().small(url, 9, method="PUT") == b"PUT None"
+        with pytest.raises(FetchError, match="the answer's Flavor is 'sweet', expected 'sour'"):
+            fetcher().small(url, 9, answers_with={"Flavor": "sour"})
+
+
+def test_headers_of_ones_own_go_to_one_server(server: Server) -> None:
+    fetch = fetcher()
+    url = server.url + "file"
+    away = Answer(b"", 307, {"Location": url})
+    with MetadataServer(lambda _: away) as first:
+        for kwargs in ({"headers": {"X-Mine": "x"}}, {"method": "PUT"}):
+            with pytest.raises(FetchError, match="redirected to another server"):
+                fetch.small(first.url, len(DATA), **kwargs)
+        assert not server.asked
+        assert fetch.small(first.url, len(DATA)) == DATA
+    server.script = [to("file")]
+    assert fetch.small(url, len(DATA), headers={"X-Mine": "x"}) == DATA
+
+
+def test_a_small_file_without_a_length_may_be_a_part(server: Server) -> None:
+    def without_length(asked: Asked) -> None:
+        asked.head(200)
+        asked.body(asked.data[:10])
+        asked.hang_up()
+
+    def in_chunks(asked: Asked) -> None:
+        asked.head(200, Transfer_Encoding="chunked")
+        asked.body(b"4\r\nbody\r\n0\r\n\r\n")
+
+    server.script = [without_length]
+    assert fetcher().small(server.url + "file", len(DATA)) == DATA
+    server.script = [in_chunks]
+    assert fetcher().small(server.url + "file", 4) == b"body"
+    server.usual = without_length
+    with pytest.raises(FetchError, match="does not say how long it is; gave up after 4 attempts"):
+        fetcher().small(server.url + "file", len(DATA))
+
+
+def test_headers_that_are_given_up_are_no_answer(server: Server) -> None:
+    stop = threading.Event()
+
+    def unfinished(asked: Asked) -> None:
+        asked.body(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n")
+        stop.wait(30)
+        asked.hang_up()
+
+    server.usual = unfinished
+    try:
+        with pytest.raises(FetchError, match="no answer in time; gave up after 2 attempts"):
+            fetcher(Limits(gap_seconds=0.2, retries=1)).small(server.url + "file", 10)
+    finally:
+        stop.set()
+
+
+def test_secrets_of_a_url_are_not_shown(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    secret = server.url.replace("//", "//me:pw@") + "file?token=pw"
+
+    def garbage(asked: Asked) -> None:
+        asked.body(b"\xff\xfe\r\n\r\n")
+        asked.hang_up()
+
+    for behaviour in (fails(500), hangs_up, garbage):
+        server.usual = behaviour
+        with pytest.raises(FetchError) as caught:
+            fetcher().small(secret, 10)
+        assert str(caught.value).startswith(f"{server.url}file?...: ")
+        assert "pw" not in str(caught.value) + caplog.text
+    assert public("https://a/b#c") == "https://a/b#c"
+    assert public("http://[") == "http://["

@@ -49,7 +49,7 @@ def test_1_to_2_and_an_unchanged_block_is_not_downloaded(
     guest.machine.save("two")
 
 
-@pytest.mark.parametrize("definition", ["panic", "unhealthy"])
+@pytest.mark.parametrize("definition", ["panic", "unhealthy", "hang"])
 def test_a_bad_release_takes_itself_back(  # noqa: PLR0917 - they are all fixtures
     guest: Guest,
     site: Site,

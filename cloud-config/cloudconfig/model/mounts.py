@@ -14,8 +14,10 @@ from cloudconfig.unitnames import NAME_LIMIT, unit_for
 # The root is read-only, so only below these can a mount point be made.
 TOPS = ("/var", "/run", "/tmp")  # noqa: S108 - named for what a host may write
 # What the host itself keeps, which nothing may cover.
-OWN = ("/var/lib/bedplate", "/var/log/journal", "/run/bedplate", "/run/bedplate-etc")
-OWN += ("/run/systemd", "/run/udev", "/run/dbus", "/run/credentials")
+OWN = (
+    *("/var/lib/bedplate", "/var/log/journal", "/run/bedplate", "/run/bedplate-etc"),
+    *("/run/systemd", "/run/udev", "/run/dbus", "/run/credentials"),
+)
 DEVICE_KINDS = frozenset(("auto", "ext2", "ext3", "ext4", "xfs", "vfat", "iso9660", "erofs"))
 FREE_KINDS = frozenset(("tmpfs", "overlay", "none"))
 _DEVICE = r"/[^\s\\\"'\x00-\x1f\x7f]+|(LABEL|UUID|PARTLABEL|PARTUUID)=[^/\"'\x00-\x1f\x7f]{1,72}"
@@ -200,8 +202,8 @@ def _systemd_problem(name: str, value: str) -> str | None:
         return None if PurePosixPath(value).is_absolute() else "expected an absolute path"
     if name in ALONE:
         return f"expected no value, found {shown(value)}" if value else None
-    known = ", ".join(sorted(TIMES | UNITS | PATHS | ALONE))
-    return f"not supported; known after x-systemd. are {known}"
+    names = ", ".join(sorted(TIMES | UNITS | PATHS | ALONE))
+    return f"not supported; known after x-systemd. are {names}"
 
 
 def _is_time(value: str) -> bool:

@@ -1,4 +1,3 @@
-# ruff: noqa: RUF009 (`key` declares a field, as dataclasses.field does)
 """`bedplate.network` and NoCloud's `network-config`: interfaces and addresses.
 
 The words are those of cloud-init's network configuration: version 2, which is netplan's, and
@@ -143,7 +142,9 @@ def read_network_config(data: bytes, file: Path, reading: Reading | None = None)
     try:
         return NETWORK.read(parse(text, file), reading)
     except Wrong:
-        problems = sorted(reading.problems, key=lambda wrong: (wrong.place.line, wrong.place.column))
+        problems = sorted(
+            reading.problems, key=lambda wrong: (wrong.place.line, wrong.place.column)
+        )
         raise DocumentError(problems) from None
     except RecursionError:
         raise DocumentError([Problem(Place(file, 1, 1), "nested too deeply")]) from None

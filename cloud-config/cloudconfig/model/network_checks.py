@@ -59,18 +59,28 @@ def lower(device: Device) -> str | None:
 def _names(devices: Devices) -> Iterator[Fault]:
     kinds: dict[str, str] = {}
     cards: dict[str, str] = {}
+    matched: dict[str, str] = {}
     for kind, name, device in devices:
         if name in kinds:
             message = f"the name '{name}' stands in {_word(kinds[name])} too"
             yield Fault((kind, name), message)
         kinds.setdefault(name, kind)
-        real, path = name, (kind, name)
-        if isinstance(device, Ethernet):
-            real, path = device.set_name or name, (kind, name, "set_name")
-            if device.match is not None and not device.set_name:
-                continue
-        if cards.setdefault(real, name) != name:
-            yield Fault(path, f"'{cards[real]}' is called {real} too")
+        real = _real_name(name, device)
+        if real is not None and cards.setdefault(real, name) != name:
+            yield Fault((kind, name, "set_name"), f"'{cards[real]}' is called {real} too")
+        match = device.match if isinstance(device, Ethernet) else None
+        if match and match.macaddress:
+            first = matched.setdefault(match.macaddress.lower(), name)
+            if first != name:
+                message = f"'{first}' is the card {match.macaddress} already"
+                yield Fault((kind, name, "match", "macaddress"), message)
+
+
+def _real_name(name: str, device: Device) -> str | None:
+    """What the kernel calls it; None when that is not said."""
+    if not isinstance(device, Ethernet):
+        return name
+    return device.set_name or (name if device.match is None else None)
 
 
 def _references(devices: Devices) -> Iterator[Fault]:
@@ -139,7 +149,9 @@ def _vlans(devices: Devices) -> Iterator[Fault]:
 
 
 def _addresses(devices: Devices) -> Iterator[Fault]:
-    apart = {member for _, _, device in devices if isinstance(device, Vrf) for member in members(device)}
+    apart = {
+        member for _, _, device in devices if isinstance(device, Vrf) for member in members(device)
+    }
     owners: dict[object, str] = {}
     for kind, name, device in devices:
         for address in device.addresses:

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF009 (`key` declares a field, as dataclasses.field does)
-"""The interfaces of version 2: what those of every kind have, cards, and the simple virtual ones."""
+"""Interfaces of version 2: what those of every kind have, cards, and the simple virtual ones."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

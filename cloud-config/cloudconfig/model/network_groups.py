@@ -128,9 +128,7 @@ class BondParameters:
     resend_igmp: int | None = key(
         Integer(0, 255), "Times that multicast is joined anew.", default=None
     )
-    learn_packet_interval: int | None = key(
-        SECONDS, "How often switches are taught.", default=None
-    )
+    learn_packet_interval: int | None = key(SECONDS, "How often switches are taught.", default=None)
     primary: str | None = key(CARD, "The interface that is used if it can be.", default=None)
 
 

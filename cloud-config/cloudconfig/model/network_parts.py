@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from hostkit.document.kinds import Choice, Parsed, Text
+from hostkit.document.kinds import Choice, Text
 from hostkit.document.schema import Kind, ListOf, Reading, Section, key
 from hostkit.document.source import Mapping, Node, shown
 
@@ -181,7 +181,9 @@ class Route:
     via: IpAddress | None = key(ADDRESS, "Over which router.", default=None)
     source: IpAddress | None = key(ADDRESS, "With which address of ours.", default=None)
     metric: int | None = key(METRIC, "Smaller ones win.", default=None)
-    on_link: bool = key(BOOLEAN, "The router is on this link, whatever addresses say.", default=False)
+    on_link: bool = key(
+        BOOLEAN, "The router is on this link, whatever addresses say.", default=False
+    )
     type: RouteType | None = key(Choice(RouteType), "What becomes of packets.", default=None)
     scope: Scope | None = key(Choice(Scope), "How far it reaches.", default=None)
     table: int | None = key(TABLE, "In which routing table.", default=None)

@@ -105,7 +105,9 @@ class Tunnel(Device):
         Either(scalar=SECRET, mapping=Section(TunnelKeys)), "WireGuard's keys.", default=None
     )
     port: int | None = key(
-        Parsed("a port, or auto", _port), "The UDP port it listens on; VXLAN's is 4789.", default=None
+        Parsed("a port, or auto", _port),
+        "The UDP port it listens on; VXLAN's is 4789.",
+        default=None,
     )
     mark: int | None = key(
         Integer(1, 4294967295), "WireGuard: the firewall mark of its packets.", default=None
@@ -148,6 +150,4 @@ _REFUSED = (
     *("type_of_service", "ageing", "aging", "limit", "arp_proxy", "notifications"),
     *("short_circuit", "checksums", "extensions", "port_range", "flow_label", "do_not_fragment"),
 )
-TUNNEL = Aliased(
-    virtual(Tunnel, tunnel_problem, dict.fromkeys(_REFUSED, BY_FILE)), {"key": "keys"}
-)
+TUNNEL = Aliased(virtual(Tunnel, tunnel_problem, dict.fromkeys(_REFUSED, BY_FILE)), {"key": "keys"})

@@ -13,7 +13,7 @@ from hostkit.document.schema import Reading, Wrong, entries, is_null
 from hostkit.document.source import Entry, Node, Place, Scalar, Sequence, shown
 from hostkit.document.source import Mapping as MappingNode
 
-from cloudconfig.model.network_kinds import CARD, interface_of, address_of
+from cloudconfig.model.network_kinds import CARD, address_of, interface_of
 from cloudconfig.model.network_v1_nodes import Draft, mapping, normal, several, text, unknown
 from cloudconfig.model.network_v1_params import bond_parameters, bridge_parameters
 from cloudconfig.model.network_v1_subnets import route, subnets
@@ -173,8 +173,8 @@ class _Rewriting:
         kinds: dict[str, dict[str, Node]] = {}
         for name, draft in self.drafts.items():
             kinds.setdefault(draft.kind, {})[name] = draft.node()
-        found = [Entry(text(place, kind), mapping(place, items)) for kind, items in kinds.items()]
-        return MappingNode(place, (*renderer, *found))
+        pairs = [Entry(text(place, kind), mapping(place, items)) for kind, items in kinds.items()]
+        return MappingNode(place, (*renderer, *pairs))
 
     def _spread(self, found: dict[str, Node]) -> None:
         """Name servers are for their interface, else for every one that has addresses."""

@@ -81,7 +81,9 @@ def bond_parameters(node: Node, draft: Draft, reading: Reading) -> None:
         if name in _BOND:
             to = _BOND[name]
             listed = to == "arp_ip_targets" and isinstance(entry.value, Scalar)
-            value = Sequence(entry.value.place, tuple(several(entry.value))) if listed else entry.value
+            value = (
+                Sequence(entry.value.place, tuple(several(entry.value))) if listed else entry.value
+            )
             values[to] = _word(value, _NUMBERS.get(to, ()))
         elif name in _BOND_IGNORED:
             message = f"{shown(entry.key.text)} does nothing here: {_BOND_IGNORED[name]}"

@@ -81,9 +81,7 @@ def _subnet(node: Node, draft: Draft, reading: Reading) -> None:
         draft.addresses.append(_address(found, reading))
     if "gateway" in found:
         place = found["gateway"].place
-        draft.routes.append(
-            mapping(place, {"to": text(place, "default"), "via": found["gateway"]})
-        )
+        draft.routes.append(mapping(place, {"to": text(place, "default"), "via": found["gateway"]}))
     if "routes" in found:
         for item in several(found["routes"]):
             with suppress(Wrong):

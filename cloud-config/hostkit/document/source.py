@@ -19,6 +19,7 @@ from updater.errors import InputError
 DEPTH_LIMIT = 32  # nested collections
 PROBLEM_LIMIT = 50  # problems shown at once
 
+_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # what libyaml counts as the end of a line
 # How all scalars begin that are no text; most are, and need no closer look.
 _TYPED = re.compile(r"[-+.0-9~nNtTfF]|\Z")
 _NULL = re.compile(r"~|null|Null|NULL|")
@@ -180,13 +181,13 @@ def decode(data: bytes, file: Path, limits: Limits = LIMITS) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        before = data[: error.start].split(b"\n")
-        place = Place(file, len(before), len(before[-1]) + 1)
+        before = data[: error.start].decode("utf-8-sig", "replace")
+        place = _place_of(before, len(before), file)
         raise DocumentError([Problem(place, "not UTF-8")]) from None
 
 
 def _place_of(text: str, position: int, file: Path) -> Place:
-    before = text[:position].split("\n")
+    before = _BREAK.split(text[:position])
     return Place(file, len(before), len(before[-1]) + 1)
 
 

@@ -1,0 +1,228 @@
+"""One run after the other on a host that is a folder: real sources, files, memory and status."""
+
+import grp
+import json
+import os
+import pwd
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from cloudconfig import host, intake, report, store
+from cloudconfig.host import Stage
+from cloudconfig.places import Places
+from cloudconfig.report import ConfigStatus, InForce
+
+ME = f"{pwd.getpwuid(os.geteuid()).pw_name}:{grp.getgrgid(os.getegid()).gr_name}"
+SECRET = "hunter2"  # noqa: S105
+GOOD = f"""\
+#cloud-config
+hostname: web-1
+write_files:
+  - {{path: /etc/motd, owner: '{ME}', content: hello}}
+  - {{path: /var/lib/app/config, owner: '{ME}', permissions: 0600, content: {SECRET}}}
+coreos:
+  units: [{{name: web.service, command: start, content: "[Service]"}}]
+"""
+
+
+@dataclass(slots=True)
+class Kit:
+    """A host's root, and what systemd was told."""
+
+    root: Path
+    told: list[str] = field(default_factory=list)
+
+    @property
+    def places(self) -> Places:
+        return Places(self.root)
+
+    def give(self, document: str | None) -> None:
+        credential = self.root / "run/credentials/@system/bedplate.cloud-config"
+        credential.parent.mkdir(parents=True, exist_ok=True)
+        credential.unlink(missing_ok=True)
+        if document is not None:
+            credential.write_text(document)
+
+    def reboot(self) -> None:
+        """All that is on tmpfs is gone."""
+        for top in ("etc", "run"):
+            for path in sorted((self.root / top).rglob("*"), reverse=True):
+                path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+        self.told.clear()
+        self.image()
+
+    def image(self) -> None:
+        (self.root / "etc").mkdir(exist_ok=True)
+        (self.root / "etc/motd").write_text("the image's\n")
+        (self.root / "etc/passwd").write_text("root:x:0:0::/:/x\n")
+        (self.root / "etc/group").write_text("root:x:0:\n")
+
+    def run(self, stage: Stage = Stage.EARLY) -> ConfigStatus:
+        given, status = intake.take(self.places, stage)
+        prepared = host.prepare(given, self.places, status)
+        return host.apply(prepared, self.places, stage, systemctl=self._systemctl)
+
+    def _systemctl(self, argv: tuple[str, ...]) -> None:
+        self.told.append(" ".join(argv))
+
+    def read(self, path: str) -> str:
+        return (self.root / path).read_text()
+
+
+@pytest.fixture
+def kit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kit:
+    monkeypatch.setattr(intake, "_settle", lambda: None)
+    monkeypatch.setattr("socket.sethostname", lambda _name: None)
+    monkeypatch.setattr(os, "chown", lambda *_: None)
+    made = Kit(tmp_path)
+    made.image()
+    return made
+
+
+def test_a_host_without_a_document_has_the_defaults(kit: Kit) -> None:
+    status = kit.run()
+    assert status.in_force is InForce.DEFAULTS
+    assert status.good
+    assert kit.told == []
+    assert len(status.tried) >= 9
+
+
+def test_a_document_is_applied_and_remembered(kit: Kit) -> None:
+    kit.give(GOOD)
+    status = kit.run()
+    assert (status.in_force, status.source) == (InForce.DOCUMENT, "credential")
+    assert kit.read("etc/motd") == "hello"
+    assert kit.read("etc/hostname") == "web-1\n"
+    assert (kit.root / "var/lib/app/config").stat().st_mode & 0o777 == 0o600
+    assert kit.told == [
+        "daemon-reload",
+        "start --no-block default.target",
+        "start --no-block web.service",
+    ]
+    assert report.read(kit.places) == status
+    assert 'configuration="document"} 1' in kit.read("run/bedplate/metrics/config.prom")
+    last = store.load_last_good(kit.places)
+    assert last is not None
+    assert last.document.decode() == GOOD
+
+
+def test_what_is_kept_is_for_root_alone(kit: Kit) -> None:
+    kit.give(GOOD)
+    kit.run()
+    for folder in ("run/bedplate/config", "var/lib/bedplate/config"):
+        for path in (kit.root / folder).rglob("*"):
+            if path.is_file() and SECRET.encode() in path.read_bytes():
+                assert path.stat().st_mode & 0o077 == 0, path
+    assert SECRET not in kit.read("run/bedplate/config/status.json")
+
+
+def test_applying_it_again_changes_nothing(kit: Kit) -> None:
+    kit.give(GOOD)
+    kit.run()
+    kit.told.clear()
+    before = (kit.root / "etc/motd").stat()
+    kit.run(Stage.RUNNING)
+    assert (kit.root / "etc/motd").stat() == before
+    assert kit.told == []
+
+
+def test_another_document_leaves_no_trace_of_the_old_one(kit: Kit) -> None:
+    kit.give(GOOD)
+    kit.run()
+    for again in (lambda: None, kit.reboot):
+        again()
+        kit.give("#cloud-config\nhostname: web-2\n")
+        kit.run()
+        assert kit.read("etc/hostname") == "web-2\n"
+        assert kit.read("etc/motd") == "the image's\n"
+        assert not (kit.root / "var/lib/app").exists()
+        assert not (kit.root / "etc/systemd/system").exists()
+        kit.give(GOOD)
+        kit.run()
+
+
+def test_at_run_time_only_what_differs_is_told(kit: Kit) -> None:
+    kit.give(GOOD)
+    kit.run()
+    kit.told.clear()
+    kit.give(GOOD.replace("[Service]", "[Service]\\nNice=1"))
+    kit.run(Stage.RUNNING)
+    assert kit.told == [
+        "daemon-reload",
+        "start --no-block default.target",
+        "try-restart web.service",
+        "start web.service",
+    ]
+
+
+@pytest.mark.parametrize(
+    "broken", ["#cloud-config\nhostnam: x\n", "#!/bin/sh\n", "#cloud-config\n\ta: [", "\x00"]
+)
+def test_a_broken_document_leaves_the_last_good_one_in_force(kit: Kit, broken: str) -> None:
+    kit.give(GOOD)
+    kit.run()
+    kit.reboot()
+    kit.give(broken)
+    status = kit.run()
+    assert status.in_force is InForce.LAST_GOOD
+    assert status.faults[0].startswith("credential/bedplate.cloud-config:")
+    assert kit.read("etc/hostname") == "web-1\n"
+    assert "bedplate_config_good 0" in kit.read("run/bedplate/metrics/config.prom")
+    assert "fault" in kit.read("run/bedplate/notes/config")
+    last = store.load_last_good(kit.places)
+    assert last is not None
+    assert last.document.decode() == GOOD
+
+
+def test_a_broken_first_document_leaves_the_defaults(kit: Kit) -> None:
+    kit.give("#cloud-config\nhostnam: x\n")
+    status = kit.run()
+    assert status.in_force is InForce.DEFAULTS
+    assert not status.good
+
+
+def test_a_torn_last_good_document_is_none(kit: Kit) -> None:
+    kit.give(GOOD)
+    kit.run()
+    for path in (kit.root / "var/lib/bedplate/config/last-good").iterdir():
+        path.write_bytes(path.read_bytes()[:-3])
+    kit.reboot()
+    kit.give("#cloud-config\nhostnam: x\n")
+    assert kit.run().in_force is InForce.DEFAULTS
+
+
+def test_a_file_that_cannot_be_written_does_not_keep_the_others_from_it(kit: Kit) -> None:
+    (kit.root / "etc/motd").unlink()
+    (kit.root / "etc/motd").mkdir()
+    kit.give(GOOD)
+    status = kit.run()
+    assert any("/etc/motd" in fault for fault in status.faults)
+    assert kit.read("etc/hostname") == "web-1\n"
+    assert store.load_last_good(kit.places) is None
+
+
+def test_what_must_be_fetched_waits_for_the_network(kit: Kit) -> None:
+    kit.give(
+        "#cloud-config\nwrite_files: [{path: /etc/x, source: {uri: 'https://x.invalid/y', "
+        f"sha256: '{'0' * 64}'}}}}]\n"
+    )
+    status = kit.run()
+    assert status.waiting_for == ("https://x.invalid/y",)
+    assert not (kit.root / "etc/x").exists()
+
+
+def test_a_second_source_does_not_stand_in_for_a_broken_first(kit: Kit) -> None:
+    kit.give(GOOD)
+    kit.run()
+    baked = kit.root / "usr/share/bedplate/cloud-config.yaml"
+    baked.parent.mkdir(parents=True)
+    baked.write_text("#cloud-config\nhostname: baked\n")
+    kit.give("#cloud-config\nhostnam: x\n")
+    assert kit.run().in_force is InForce.LAST_GOOD
+
+
+def test_the_status_is_json_with_a_schema(kit: Kit) -> None:
+    kit.give(GOOD)
+    kit.run()
+    assert json.loads(kit.read("run/bedplate/config/status.json"))["schema"] == 1
