@@ -7,7 +7,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test build verify lint test-unit test-update test-faults bench clean
+.PHONY: help demo test build verify lint test-unit test-update test-faults fuzz bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,16 @@ test-update: $(READY) ## the tests of boot and update, in VMs
 
 test-faults: $(READY) ## power cuts at random moments, ten of each kind, and a release that is stuck; long
 	@$(BIN)/pytest tests/fault
+
+fuzz: $(READY) ## random documents into the parser for FUZZ_SECONDS, 60 by default
+	@$(BIN)/python -c 'import atheris' 2>/dev/null ||
+		$(BIN)/pip install --quiet --disable-pip-version-check --only-binary atheris --editable '.[dev,fuzz]' || {
+		echo "bedplate: there is no wheel of atheris for this Python ($$($(BIN)/python --version));" \
+			"use Python 3.11 to 3.13 on x86-64; tests/unit tries random documents too" >&2
+		exit 1
+	}
+	PYTHONPATH=tests/unit $(BIN)/python tests/fuzz/fuzz_document.py -max_total_time=$${FUZZ_SECONDS:-60} -verbosity=0
+	echo "every input gave a document, or an error in its place"
 
 bench: $(READY) ## the figures, in one table
 	@$(BIN)/python -m tests.bench

@@ -4,7 +4,6 @@ It builds releases 1 and 2, offers both, boots 1 in QEMU and watches the host's 
 the host finds, proves, stages and boots 2 by itself. It ends well only if 2 is seen marked good.
 """
 
-import json
 import logging
 import re
 import shutil
@@ -32,6 +31,8 @@ from updater.errors import run_main
 from updater.version import Version
 
 _DEFINITION = Path("images/base.yaml")
+_CLOUD_CONFIG = Path(__file__).with_name("demo.yaml")
+_SERVER = "http://10.0.2.2:8000"  # in the document; the port that is free is put in its place
 _FOLDER = Path("build/demo")
 _CACHE = Path(".cache")
 # The keys live as long as the demo's folder and sign nothing that leaves this machine.
@@ -88,14 +89,9 @@ def _watch(image: Path, folder: Path, server: Server, reporter: Reporter) -> Non
     kernel = folder / "vmlinuz"
     kernel.write_bytes(kernel_of(image.parent / "bedplate.efi"))
     port = server.url.rpartition(":")[2].rstrip("/")
-    settings = {
-        "server": f"http://10.0.2.2:{port}",
-        "channel": "stable",
-        "strategy": "reboot",
-        "interval": 60,
-        "jitter": 5,
-        "reboot_delay": 5,
-    }
+    document = _CLOUD_CONFIG.read_text()
+    reporter.info(f"the host's whole configuration:\n\n{document}")
+    document = document.replace(_SERVER, f"http://10.0.2.2:{port}")
     config = MachineConfig(
         folder=folder / "machine",
         accelerator=accelerator(tree, kernel, _CACHE.absolute()),
@@ -103,7 +99,7 @@ def _watch(image: Path, folder: Path, server: Server, reporter: Reporter) -> Non
         disk_size=_DISK_SIZE,
         # A second emulated processor costs more in waiting for locks than it gives.
         cpus=1,
-        credentials={"bedplate.update": json.dumps(settings)},
+        credentials={"bedplate.cloud-config": document},
         networks=(UserNetwork(forwards=()),),
     )
     config.folder.mkdir()
@@ -113,7 +109,8 @@ def _watch(image: Path, folder: Path, server: Server, reporter: Reporter) -> Non
         console = threading.Thread(target=_show_console, args=(machine, done), daemon=True)
         console.start()
         with reporter.step("release 1 boots") as step:
-            machine.wait_for_console(r"version +1 .*(\n.*){1,6}health +good", _BOOT_SECONDS)
+            page = r"version +1 .*\n.*host +demo(\n.*){1,6}health +good(\n.*){1,9}config +document"
+            machine.wait_for_console(page, _BOOT_SECONDS)
             step.note("good")
         with reporter.step("the host updates itself") as step:
             mark = machine.console_size()

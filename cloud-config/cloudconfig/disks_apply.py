@@ -1,7 +1,8 @@
 """Does to disks what `disks` planned, with the image's programs. It decides nothing.
 
 Between the look and the deed somebody may have come first, so each device is opened alone
-(O_EXCL, open(2)), and one that was blank must still be.
+(O_EXCL, open(2)), and one that was blank must still be: neither systemd-repart nor mke2fs minds
+a file system that is there.
 """
 
 import os
@@ -103,9 +104,10 @@ class DiskApplier:
 
     def _swap(self, wanted: SwapFile) -> None:
         path = self._root / str(wanted.path).lstrip("/")
-        if path.is_symlink() or (path.exists() and not path.is_file()):
-            raise DiskError(f"{wanted.path}: it is there already, and no file")
-        if _is_swap(path, wanted.size):
+        size = _swap_size(path)
+        if size is None and (path.exists() or path.is_symlink()):
+            raise DiskError(f"{wanted.path}: it is there already, and no swap file; name another")
+        if size == wanted.size:
             return
         if str(wanted.path) in self._active():
             raise DiskError(f"{wanted.path}: in use with another size; the next boot makes it anew")
@@ -147,7 +149,10 @@ def apply(changes: Iterable[DiskChange]) -> list[str]:
 
 
 def definitions(shares: Sequence[Share]) -> dict[str, str]:
-    """A file for each partition, by name (repart.d(5)); what no share takes stays free."""
+    """A file for each partition, by name (repart.d(5)); what no share takes stays free.
+
+    systemd-repart itself makes swap in a partition of that type.
+    """
     free = 100 - sum(share.percent for share in shares)
     found = {}
     for number, share in enumerate(shares, 1):
@@ -172,22 +177,21 @@ def repart(change: MakePartitions, folder: Path) -> tuple[str, ...]:
 
 
 def make_file_system(change: Format) -> tuple[str, ...]:
-    """The command line; unless it is to be wiped, the program looks for data once more itself."""
+    """The command line. Without a terminal mke2fs asks nobody and writes over what is there."""
     label = ("-L", change.label) if change.label else ()
     if change.kind == "swap":
         return ("mkswap", *(("-f",) if change.wipe else ()), *label, change.device)
     return ("mkfs.ext4", "-q", *(("-F",) if change.wipe else ()), *label, change.device)
 
 
-def _is_swap(path: Path, size: int) -> bool:
-    """Whether a swap file of this size is there (linux/swap.h, union swap_header)."""
-    try:
-        with path.open("rb") as stream:
-            stream.seek(_PAGE - len(_SIGNATURE))
-            found = stream.read(len(_SIGNATURE))
-        return found == _SIGNATURE and path.stat().st_size == size
-    except OSError:
-        return False
+def _swap_size(path: Path) -> int | None:
+    """The size of a swap file; None if it is none (linux/swap.h, union swap_header)."""
+    if path.is_symlink() or not path.is_file():
+        return None
+    with path.open("rb") as stream:
+        stream.seek(_PAGE - len(_SIGNATURE))
+        signed = stream.read(len(_SIGNATURE)) == _SIGNATURE
+    return path.stat().st_size if signed else None
 
 
 def _allocate(path: Path, size: int) -> None:

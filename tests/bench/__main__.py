@@ -11,7 +11,7 @@ from builder.report import Reporter, emit_json
 from builder.steps.toolbox import tool_tree, toolbox
 from updater.errors import BedplateError
 
-from . import delta, release, staging
+from . import config, delta, release, staging
 from .figures import MB, Figure, Unit, of_vms, table, to_plain
 
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -67,6 +67,8 @@ def _measure(args: argparse.Namespace, work: Path) -> list[Figure]:
         figures.append(Figure("root 1 -> 2, whole image, zstd -19", whole, Unit.BYTES))
     with reporter.step("staging"):
         figures += _speeds(staging.measure(old, new, work))
+    with reporter.step("cloud-configs"):
+        figures += config.figures()
     return figures + of_vms(_PROJECT / "build/vm-figures.json")
 
 

@@ -10,9 +10,12 @@ from hostkit.document.reference import walk
 from hostkit.document.schema import Section, keys
 
 
-def sections() -> list[tuple[str, Section]]:
-    found = [(each.path, each.kind) for each in walk(SCHEMA) if isinstance(each.kind, Section)]
-    return [(path, kind) for path, kind in found if isinstance(kind, Section)]
+def sections() -> Iterator[tuple[str, type[object], list[str]]]:
+    """Path, model, and the keys as they are called in documents."""
+    for each in walk(SCHEMA):
+        if isinstance(each.kind, Section):
+            model = each.kind.model
+            yield each.path, model, [each.names.get(name, name) for name in keys(model)]
 
 
 def at(pointer: str) -> Any:  # noqa: ANN401 (JSON is of any type)
@@ -38,7 +41,7 @@ def table_of(path: str) -> str:
 
 
 def test_sections_are_found_wherever_they_stand() -> None:
-    paths = [path for path, _ in sections()]
+    paths = [path for path, _, _ in sections()]
     assert paths[0] == ""
     # In a list, in a list of either, in a mapping, in a section of a list.
     assert {"write_files[]", "users[]", "bedplate.registries.*", "write_files[].source"} <= set(
@@ -48,12 +51,28 @@ def test_sections_are_found_wherever_they_stand() -> None:
 
 def test_the_page_has_a_table_of_every_section() -> None:
     models = set()
-    for path, section in sections():
-        if section.model in models:
+    for path, model, names in sections():
+        if model in models:
             continue
-        models.add(section.model)
+        models.add(model)
         rows = set(re.findall(r"^\| `([\w]+)`", table_of(path), re.MULTILINE))
-        assert set(keys(section.model)) <= rows, path
+        assert set(names) <= rows, path
+
+
+def test_a_key_is_called_as_in_documents() -> None:
+    assert "| `from` |" in table_of("bedplate.network.ethernets.*.routes[]")
+    assert (
+        "from"
+        in at("#/properties/bedplate/properties/network/anyOf/0")["properties"]["ethernets"][
+            "additionalProperties"
+        ]["properties"]["routes"]["items"]["properties"]
+    )
+
+
+def test_netplan_s_own_spelling_is_in_the_schema() -> None:
+    network = at("#/properties/bedplate/properties/network/anyOf/0/properties")
+    assert "dummy-devices" in network
+    assert "dhcp4-overrides" in network["ethernets"]["additionalProperties"]["properties"]
 
 
 def test_the_page_says_what_is_refused_and_what_does_nothing() -> None:

@@ -4,11 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cloudconfig.sources import base, command_line, nocloud_net, web
+from cloudconfig.sources import ec2 as ec2_source
+from cloudconfig.sources import gce as gce_source
+from cloudconfig.sources import openstack as openstack_source
+from cloudconfig.sources.base import Offer, Source, SourceError
 from config_sources_kit import DOCUMENT, Laid
 from metadata_servers import (
     KEY,
     Answer,
-    Behaviour,
     Instance,
     Server,
     ec2,
@@ -17,12 +21,6 @@ from metadata_servers import (
     nocloud_files,
     openstack,
 )
-
-from cloudconfig.sources import base, command_line, nocloud_net, web
-from cloudconfig.sources import ec2 as ec2_source
-from cloudconfig.sources import gce as gce_source
-from cloudconfig.sources import openstack as openstack_source
-from cloudconfig.sources.base import Offer, Source, SourceError
 
 INSTANCE = Instance(DOCUMENT)
 EC2 = "/latest/"
@@ -96,7 +94,7 @@ def test_an_error_of_the_server_is_no_missing_document(cloud: Cloud, laid: Laid)
 def test_garbage_is_refused(cloud: Cloud, laid: Laid) -> None:
     source, server, _, needed = cloud
     server.instead[needed] = Answer(b"\xff\x00{", headers={"Metadata-Flavor": "Google"})
-    with pytest.raises(SourceError, match="not (JSON|the plain text)"):
+    with pytest.raises(SourceError, match=r"not (JSON|the plain text)"):
         look(source, server, laid)
 
 
@@ -288,7 +286,7 @@ def test_gce_user_data_that_is_wrong_is_refused(
 def test_who_does_not_say_to_be_google_is_not_believed(laid: Laid, flavor: dict[str, str]) -> None:
     with Server(gce(INSTANCE)) as server:
         server.instead[f"{GCE}instance/"] = Answer(b'{"id": 1}', headers=flavor)
-        with pytest.raises(SourceError, match="the answer's Metadata-Flavor is .*'Google'"):
+        with pytest.raises(SourceError, match=r"the answer's Metadata-Flavor is .*'Google'"):
             look(gce_source.SOURCE, server, laid)
 
 

@@ -18,8 +18,10 @@ def pytest_runtest_makereport(
     del call
     report = yield
     fixtures: dict[str, Any] = getattr(item, "funcargs", {})
-    guest = fixtures.get("guest")
-    if report.when == "call" and report.failed and isinstance(guest, Guest):
+    # A fixture is a guest, or has one.
+    guests = [getattr(value, "guest", value) for value in fixtures.values()]
+    guest = next((each for each in guests if isinstance(each, Guest)), None)
+    if report.when == "call" and report.failed and guest is not None:
         folder = PROJECT / "build/failures" / re.sub(r"[^\w.-]+", "-", item.name)
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in (

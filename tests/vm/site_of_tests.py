@@ -247,13 +247,23 @@ class Guest:
 
 @contextmanager
 def guest_of(
-    site: Site, folder: Path, *, image: Path, server: str, extension: Path | None = None
+    site: Site,
+    folder: Path,
+    *,
+    image: Path,
+    server: str | None = None,
+    extension: Path | None = None,
+    disks: tuple[Disk, ...] = (),
 ) -> Iterator[Guest]:
-    """A machine booted from `image` with our server, and an extension: the developer's."""
+    """A machine booted from `image` with an extension, the developer's.
+
+    Without our server its updates are what its cloud-config says.
+    """
     folder.mkdir(parents=True)
     key = create_key(folder)
     kernel = folder / "vmlinuz"
     kernel.write_bytes(kernel_of(image.parent / "bedplate.efi"))
+    credentials = {"ssh.authorized_keys.root": key.public}
     settings = {
         "server": server,
         "channel": "stable",
@@ -261,6 +271,8 @@ def guest_of(
         "interval": 86400,
         "jitter": 86400,
     }
+    if server:
+        credentials["bedplate.update"] = json.dumps(settings)
     config = MachineConfig(
         folder=folder / "machine",
         accelerator=accelerator(tools(), kernel, CACHE),
@@ -268,11 +280,11 @@ def guest_of(
         disk_size=6 * GIB,
         # A second emulated processor costs more in waiting for locks than it gives on two cores.
         cpus=1,
-        credentials={
-            "ssh.authorized_keys.root": key.public,
-            "bedplate.update": json.dumps(settings),
-        },
-        disks=(Disk(extension or site.extension_disk("signed", site.signer()), read_only=True),),
+        credentials=credentials,
+        disks=(
+            Disk(extension or site.extension_disk("signed", site.signer()), read_only=True),
+            *disks,
+        ),
     )
     config.folder.mkdir()
     with Machine(config, tools()) as machine, SshAccess(folder, key) as access:

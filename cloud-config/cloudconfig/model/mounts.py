@@ -185,8 +185,8 @@ def _keeps(option: str, place: Place, reading: Reading) -> bool:
     if name in UNITS and value.startswith("cloud-"):
         reading.warn(place, f"{option} does nothing here: there is no cloud-init")
         return False
-    if message := _systemd_problem(name, value):
-        reading.note(place, f"{option}: {message}")
+    if wrong := _systemd_problem(name, value):
+        reading.note(place, f"{option}: {wrong}")
     return True
 
 
@@ -196,14 +196,18 @@ def _systemd_problem(name: str, value: str) -> str | None:
     if name in TIMES:
         return None if _is_time(value) else "expected a length of time such as 30s"
     if name in UNITS:
-        unit = re.fullmatch(UNIT.pattern, value) or PurePosixPath(value).is_absolute()
+        unit = re.fullmatch(UNIT.pattern, value) or _is_path(value)
         return None if unit else "expected a unit's name or a path"
     if name in PATHS:
-        return None if PurePosixPath(value).is_absolute() else "expected an absolute path"
+        return None if _is_path(value) else "expected an absolute path"
     if name in ALONE:
         return f"expected no value, found {shown(value)}" if value else None
     names = ", ".join(sorted(TIMES | UNITS | PATHS | ALONE))
     return f"not supported; known after x-systemd. are {names}"
+
+
+def _is_path(value: str) -> bool:
+    return value.startswith("/") and ".." not in value.split("/")
 
 
 def _is_time(value: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hostkit.document.schema import Kind, Reading, Section, Wrong, key
+from hostkit.document.schema import Kind, Part, Reading, Section, Wrong, key
 from hostkit.document.source import DocumentError, Node, Place, Problem, Scalar, decode, parse
 from hostkit.document.source import Mapping as MappingNode
 from hostkit.document.source import Sequence as SequenceNode
@@ -118,6 +118,10 @@ class NetworkKind(Kind):
             "additionalProperties": False,
         }
         return {"anyOf": [*bare, wrapper]}
+
+    def parts(self) -> tuple[Part, ...]:
+        """Version 2."""
+        return (Part(_SECTION, "", ("anyOf", 0)),)
 
     def write(self, value: Network) -> object:
         """In the words of version 2."""

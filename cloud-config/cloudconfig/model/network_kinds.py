@@ -23,7 +23,7 @@ from ipaddress import (
 from typing import Any, Literal
 
 from hostkit.document.kinds import Parsed, Text
-from hostkit.document.schema import Kind, Reading, Section, Wrong, entries
+from hostkit.document.schema import Kind, Part, Reading, Section, Wrong, entries
 from hostkit.document.source import Entry, Node, Scalar, shown
 from hostkit.document.source import Mapping as MappingNode
 
@@ -140,10 +140,12 @@ class UseDomains(Kind):
         return "true, false or route"
 
     def read(self, node: Node, reading: Reading) -> str:
-        text = self.text(node, reading).lower()
+        text = self.text(node, reading)
         if text == "route":
             return text
-        return "yes" if BOOLEAN.read(node, reading) else "no"
+        with suppress(Wrong):
+            return "yes" if BOOLEAN.read(node, Reading(as_coreos=True)) else "no"
+        raise reading.fail(node.place, f"{shown(text)} is not {self.label}")
 
     def json_schema(self) -> dict[str, object]:
         return {"anyOf": [BOOLEAN.json_schema(), {"const": "route"}]}
@@ -159,6 +161,10 @@ class Secret(Kind):
     @property
     def label(self) -> str:
         return "a key of 44 characters as `wg genkey` gives it, or the path of a file with it"
+
+    @property
+    def secret(self) -> bool:
+        return True
 
     def read(self, node: Node, reading: Reading) -> str:
         text = self.text(node, reading)
@@ -199,6 +205,9 @@ class DevicesOf(Kind):
             "additionalProperties": self.device.json_schema(),
         }
 
+    def parts(self) -> tuple[Part, ...]:
+        return (Part(self.device, ".*", ("additionalProperties",)),)
+
     def write(self, value: dict[str, Any]) -> object:
         return {name: self.device.write(item) for name, item in value.items()}
 
@@ -223,6 +232,9 @@ class Aliased(Kind):
         if isinstance(known, dict):
             schema["properties"] = known | {name: known[to] for name, to in self.names.items()}
         return schema
+
+    def parts(self) -> tuple[Part, ...]:
+        return (Part(self.section, "", (), {to: name for name, to in self.names.items()}),)
 
     def write(self, value: object) -> object:
         return self.section.write(value)

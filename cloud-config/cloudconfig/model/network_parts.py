@@ -102,7 +102,10 @@ class AddressKind(Kind):
             raise reading.fail(node.place, f"{len(node.entries)} keys; expected {self.label}")
         (entry,) = node.entries
         interface = self._interface(entry.key, reading)
-        return Address(interface, _OPTIONS.read(entry.value, reading))
+        options = _OPTIONS.read(entry.value, reading)
+        if options.label is not None and interface.version == 6:
+            reading.warn(entry.key.place, "a label does nothing here: only IPv4 addresses have one")
+        return Address(interface, options)
 
     def _interface(self, node: Node, reading: Reading) -> IpInterface:
         text = self.text(node, reading)

@@ -7,9 +7,9 @@ from enum import Enum
 
 from hostkit.document.kinds import Choice, Parsed
 from hostkit.document.schema import Kind, ListOf, Reading, Section, key
-from hostkit.document.source import Node, shown
+from hostkit.document.source import Mapping, Node, shown
 
-from cloudconfig.kinds import BOOLEAN, Either, Integer
+from cloudconfig.kinds import BOOLEAN, Integer
 from cloudconfig.model.network_devices import BY_FILE, Device, device_problem, virtual
 from cloudconfig.model.network_kinds import (
     ADDRESS,
@@ -67,11 +67,31 @@ class _Mode(Kind):
         return value.value
 
 
-@dataclass(frozen=True, slots=True)
-class TunnelKeys:
-    """A tunnel's own key."""
+class _PrivateKey(Kind):
+    """WireGuard's private key, as it is or as `private` in a mapping of keys."""
 
-    private: str | None = key(SECRET, "WireGuard's private key, or its file.", default=None)
+    @property
+    def label(self) -> str:
+        """What it is."""
+        return SECRET.label
+
+    def read(self, node: Node, reading: Reading) -> str:
+        """The key, or the path of its file."""
+        if not isinstance(node, Mapping):
+            return SECRET.read(node, reading)
+        found = [entry.value for entry in node.entries if entry.key.text == "private"]
+        for entry in node.entries:
+            if entry.key.text != "private":
+                message = f"unknown key {shown(entry.key.text)}; WireGuard has private"
+                reading.note(entry.key.place, message)
+        if not found:
+            raise reading.fail(node.place, "missing: private, the tunnel's own key")
+        return SECRET.read(found[0], reading)
+
+    def json_schema(self) -> dict[str, object]:
+        """Text, or a mapping with one key."""
+        mapping = {"type": "object", "properties": {"private": SECRET.json_schema()}}
+        return {"anyOf": [SECRET.json_schema(), mapping]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +121,8 @@ class Tunnel(Device):
     """A network within another."""
 
     mode: TunnelMode = key(_Mode(), "What it speaks.")
-    keys: TunnelKeys | str | None = key(
-        Either(scalar=SECRET, mapping=Section(TunnelKeys)), "WireGuard's keys.", default=None
+    keys: str | None = key(
+        _PrivateKey(), "WireGuard's private key, or the path of its file.", default=None
     )
     port: int | None = key(
         Parsed("a port, or auto", _port),
@@ -122,11 +142,6 @@ class Tunnel(Device):
     ttl: int | None = key(Integer(1, 255), "VXLAN: how far packets go.", default=None)
     mac_learning: bool | None = key(BOOLEAN, "VXLAN: learn who is where.", default=None)
 
-    @property
-    def private_key(self) -> str | None:
-        """WireGuard's private key, or the path of its file."""
-        return self.keys.private if isinstance(self.keys, TunnelKeys) else self.keys
-
 
 _FOR_VXLAN = ("id", "link", "local", "remote", "ttl", "mac_learning")
 _FOR_WIREGUARD = ("keys", "mark", "peers")
@@ -139,7 +154,7 @@ def tunnel_problem(tunnel: Tunnel) -> str | None:
     for name in others:
         if getattr(tunnel, name) not in (None, ()):
             return f"{name.replace('_', '-')} means nothing with the mode {tunnel.mode.value}"
-    if wireguard and tunnel.private_key is None:
+    if wireguard and tunnel.keys is None:
         return "no key: the private key that `wg genkey` makes"
     if not wireguard and tunnel.id is None:
         return "no id: the number of the VXLAN"

@@ -50,6 +50,7 @@ _OWN_KEYS = {
     "bridges": {"bridge_interfaces": "interfaces"},
     "vlans": {"vlan_link": "link", "vlan_id": "id"},
 }
+_REQUIRED = {Item.VLAN: ("vlan_id", "vlan_link")}
 _PARAMETERS = {"bonds": bond_parameters, "bridges": bridge_parameters}
 # An outline for editors; the words of version 2 are checked in full.
 SCHEMA: dict[str, object] = {
@@ -139,6 +140,9 @@ class _Rewriting:
         if name in self.drafts:
             raise self.reading.fail(name_node.place, f"the name {shown(name)} stands twice")
         draft = Draft(_KINDS[kind], name_node.place)
+        missing = [key for key in _REQUIRED.get(kind, ()) if key not in found]
+        if missing:
+            raise self.reading.fail(place, f"missing: {', '.join(missing)}")
         known = _KEYS | _OWN_KEYS[draft.kind]
         for key, entry in found.items():
             with suppress(Wrong):

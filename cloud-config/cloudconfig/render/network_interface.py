@@ -226,7 +226,7 @@ def _dhcp4(device: Device) -> Section:
     metric = overrides.route_metric
     section.add("RouteMetric", DHCP_METRIC if metric is None else metric)
     # networkd would not take the MTU, which breaks clouds; domains are as in 80-dhcp.network.
-    section.add("UseMTU", overrides.use_mtu is not False)
+    section.add("UseMTU", overrides.use_mtu is not False and device.mtu is None)
     section.add("UseDomains", overrides.use_domains or "yes")
     section.add("UseRoutes", overrides.use_routes)
     _lease(section, overrides)

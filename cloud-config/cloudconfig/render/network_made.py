@@ -24,7 +24,7 @@ def made_file(name: str, device: Device) -> list[Section]:
 
 def has_keys(device: Device) -> bool:
     """Whether its `.netdev` holds what nobody else may read."""
-    return isinstance(device, Tunnel) and device.private_key is not None
+    return isinstance(device, Tunnel) and device.keys is not None
 
 
 def _kind(device: Device) -> str:
@@ -89,7 +89,7 @@ def _tunnel(tunnel: Tunnel) -> list[Section]:
     if tunnel.mode is TunnelMode.VXLAN:
         return [_vxlan(tunnel)]
     section = Section("WireGuard")
-    _secret(section, "PrivateKey", tunnel.private_key)
+    _secret(section, "PrivateKey", tunnel.keys)
     section.add("ListenPort", tunnel.port)
     section.add("FirewallMark", tunnel.mark)
     return [section, *map(_peer, tunnel.peers)]

@@ -86,6 +86,8 @@ def _bedplate(config: CloudConfig) -> dict[str, _Said]:
         "proxy": update.proxy,
         "bandwidth": None if update.bandwidth is None else str(update.bandwidth),
         "interval": None if update.interval is None else _seconds(update.interval),
+        "jitter": None if update.jitter is None else _seconds(update.jitter),
+        "reboot_delay": None if update.reboot_delay is None else _seconds(update.reboot_delay),
     }
     if update.window:
         window: dict[str, object] = {

@@ -19,7 +19,7 @@ _BOND_MODES = (
     "balance-tlb",
     "balance-alb",
 )
-_HASH_POLICIES = frozenset({"layer2", "layer2+3", "layer3+4", "encap2+3", "encap3+4"})
+_HASH_POLICIES = ("layer2", "layer2+3", "layer3+4", "encap2+3", "encap3+4")
 _DHCP = {
     "ipv4_dhcp": {"dhcp4": True},
     "ipv6_dhcp": {"dhcp6": True},
@@ -90,7 +90,7 @@ class _Translation:
 
     def _ethernet(self, link: dict[str, Any]) -> None:
         """All other types name what the host's end is called, which is a card here."""
-        if link.get("type") in {"bond", "vlan"}:
+        if link.get("type") in ("bond", "vlan"):
             return
         name = f"port{len(self._devices['ethernets'])}"
         device = {"match": {"macaddress": _mac(link.get("ethernet_mac_address"))}}
@@ -138,9 +138,9 @@ class _Translation:
         self._link(network.get("link"))
         device = self._named[network["link"]][1]
         kind = network.get("type")
-        if kind in _DHCP:
+        if isinstance(kind, str) and kind in _DHCP:
             device.update(_DHCP[kind])
-        elif kind in {"ipv4", "ipv6"}:
+        elif kind in ("ipv4", "ipv6"):
             version = 4 if kind == "ipv4" else 6
             address = _address(network, version)
             routes = list(_routes(network, version, address))
@@ -234,7 +234,7 @@ def _routes(network: dict[str, Any], version: int, address: str) -> list[dict[st
         one: dict[str, Any] = {"to": f"{to}/{_prefix(route.get('netmask'), version)}", "via": via}
         reachable = ipaddress.ip_interface(address).network
         # A gateway may be outside of the subnet, as those of hosts with a /32 are.
-        if version == 4 and ipaddress.ip_address(str(via)) not in reachable:
+        if version == 9 and ipaddress.ip_address(str(via)) not in reachable:
             one["on-link"] = True
         if one not in made:
             made.append(one)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hostkit.document.kinds import Choice, Text
-from hostkit.document.schema import Key, Kind, ListOf, MapOf, Section, keys
+from hostkit.document.schema import Key, Kind, Part, Section, keys
 
 Pointer = tuple[str | int, ...]
 Paths = Mapping[type[object], str]  # where each model stands first, such as `coreos.units[]`
@@ -20,34 +20,46 @@ class Found:
     kind: Kind
     path: str
     pointer: Pointer
+    names: Mapping[str, str]  # of keys that are not called as their field is
 
 
-def walk(kind: Kind, path: str = "", pointer: Pointer = ()) -> Iterator[Found]:
+def walk(kind: Kind) -> Iterator[Found]:
     """A kind and all that it is made of, outermost first, in the order of the model."""
-    yield Found(kind, path.removeprefix("."), pointer)
-    for part in kind.parts():
-        yield from walk(part.kind, f"{path}{part.path}", (*pointer, *part.pointer))
+    yield from _walk(Part(kind, "", ()), "", ())
+
+
+def _walk(part: Part, path: str, pointer: Pointer) -> Iterator[Found]:
+    pointer = (*pointer, *part.pointer)
+    yield Found(part.kind, path.removeprefix("."), pointer, part.names)
+    for inner in part.kind.parts():
+        name = part.names.get(inner.path.removeprefix("."))
+        yield from _walk(inner, path + (f".{name}" if name else inner.path), pointer)
 
 
 def tables(schema: Section) -> str:
     """Markdown: the keys of a schema, then those of each section in it; each model stands once."""
-    sections: dict[type[object], tuple[str, Section]] = {}
+    sections: dict[type[object], tuple[Found, Section]] = {}
     for found in walk(schema):
         if isinstance(found.kind, Section):
-            sections.setdefault(found.kind.model, (found.path, found.kind))
-    paths = {model: path for model, (path, _) in sections.items()}
-    parts = ["## Keys\n", *_section_tables("", schema, paths)]
-    for path, section in list(sections.values())[1:]:
-        parts += [f"## `{path}`\n", f"{inspect.cleandoc(section.model.__doc__ or '')}\n"]
-        parts += _section_tables(path, section, paths)
+            sections.setdefault(found.kind.model, (found, found.kind))
+    paths = {model: found.path for model, (found, _) in sections.items()}
+    parts = []
+    for found, section in sections.values():
+        if section is schema:
+            parts += ["## Keys\n"]
+        else:
+            about = inspect.cleandoc(section.model.__doc__ or "")
+            parts += [f"## `{found.path}`\n", f"{about}\n"]
+        parts += _section_tables(found, section, paths)
     return "\n".join(parts)
 
 
-def _section_tables(path: str, section: Section, paths: Paths) -> list[str]:
-    rows: list[tuple[str, ...]] = [
-        (f"`{name}`", _key_holds(name, path, known, paths), _default(known), known.help)
-        for name, known in keys(section.model).items()
-    ]
+def _section_tables(found: Found, section: Section, paths: Paths) -> list[str]:
+    rows: list[tuple[str, ...]] = []
+    for field, known in keys(section.model).items():
+        name = found.names.get(field, field)
+        holds = _key_holds(f"{found.path}.{name}".removeprefix("."), known, paths)
+        rows.append((f"`{name}`", holds, _default(known), known.help))
     parts = [_table(("key", "holds", "default", "meaning"), rows)]
     if section.refused:
         parts += ["Keys of other systems that are refused, and what to use:\n"]
@@ -73,9 +85,8 @@ def _by_reason(others: Mapping[str, str]) -> list[tuple[str, ...]]:
     return [(", ".join(group), reason) for reason, group in names.items()]
 
 
-def _key_holds(name: str, path: str, known: Key, paths: Paths) -> str:
-    own = f"{path}.{name}".removeprefix(".")
-    if isinstance(known.kind, Section) and paths[known.kind.model] == own:
+def _key_holds(path: str, known: Key, paths: Paths) -> str:
+    if isinstance(known.kind, Section) and paths[known.kind.model] == path:
         return "see below"
     return _holds(known.kind, paths)
 
@@ -83,16 +94,17 @@ def _key_holds(name: str, path: str, known: Key, paths: Paths) -> str:
 def _holds(kind: Kind, paths: Paths) -> str:
     if isinstance(kind, Section):
         return f"a mapping, see `{paths[kind.model]}`"
-    if isinstance(kind, ListOf) and isinstance(kind.item, Section):
-        return f"list of mappings, see `{paths[kind.item.model]}`"
-    if isinstance(kind, ListOf):
-        return f"list: {_holds(kind.item, paths)}"
-    if isinstance(kind, MapOf) and isinstance(kind.value, Section):
-        return f"mapping of mappings, see `{paths[kind.value.model]}`"
-    if isinstance(kind, MapOf):
-        return f"mapping: {_holds(kind.value, paths)}"
-    # What is made of others and adds nothing to their path is one of them.
-    return "; or ".join(_holds(part.kind, paths) for part in kind.parts()) or kind.label
+    return "; or ".join(_part_holds(part, paths) for part in kind.parts()) or kind.label
+
+
+def _part_holds(part: Part, paths: Paths) -> str:
+    within = {"[]": "list", ".*": "mapping"}.get(part.path)
+    holds = _holds(part.kind, paths)
+    if within is None:
+        return holds
+    if holds.startswith("a mapping, "):
+        return f"{within} of {holds.replace('a mapping', 'mappings', 1)}"
+    return f"{within}: {holds}"
 
 
 def _default(known: Key) -> str:

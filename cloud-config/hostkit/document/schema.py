@@ -51,11 +51,16 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A kind within a kind: what a path adds for it, and where its JSON Schema stands."""
+    """A kind within a kind: what a path adds for it, and where its JSON Schema stands.
+
+    `path` is `.name` for a key, `[]` for an item, `.*` for any key, or nothing. `names` are those
+    keys of a section that are not called in documents as their field is.
+    """
 
     kind: "Kind"
     path: str
     pointer: tuple[str | int, ...]
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 class Kind(ABC):

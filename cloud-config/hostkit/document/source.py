@@ -6,7 +6,7 @@ nesting and aliases are bounded before anything is expanded.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -231,7 +231,8 @@ class _Composer:
 
     def __init__(self, text: str, file: Path, limits: Limits) -> None:
         # PyYAML's stubs do not type the parser, nor what each kind of event carries.
-        self._loader: Any = yaml.CSafeLoader(text)
+        loader: Any = yaml.CSafeLoader(text)
+        self._next: Callable[[], Any] = loader.get_event
         self._file = file
         self._limits = limits
         self._anchors: dict[str, tuple[Node, int]] = {}
@@ -248,11 +249,9 @@ class _Composer:
             raise self._error(after, "a second YAML document; a file holds one")
         return node
 
-    def _next(self) -> Any:  # noqa: ANN401 (see above)
-        return self._loader.get_event()
-
-    def _place(self, event: Any) -> Place:  # noqa: ANN401
-        return Place(self._file, event.start_mark.line + 1, event.start_mark.column + 1)
+    def _place(self, event: Any) -> Place:  # noqa: ANN401 (see above)
+        mark = event.start_mark
+        return Place(self._file, mark.line + 1, mark.column + 1)
 
     def _error(self, event: Any, message: str) -> DocumentError:  # noqa: ANN401
         return DocumentError([Problem(self._place(event), message)])

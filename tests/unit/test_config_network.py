@@ -1,0 +1,173 @@
+"""Fixtures that carry their own assertions: see `tests/unit/network_fixtures`.
+
+Each line `## assert-... ` of a fixture is one assertion about the files that it is rendered to:
+
+    assert-key-is FILE SECTION KEY VALUE    all values of a key, in order, with spaces between
+    assert-no-key FILE SECTION KEY
+    assert-no-section FILE SECTION
+    assert-no-file FILE
+    assert-files NUMBER
+    assert-secret FILE
+    assert-error LINE:COLUMN BEGINNING      and there is no other error
+    assert-warning LINE:COLUMN BEGINNING    and no other warning
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+from hostkit.document.schema import Reading
+from hostkit.document.source import DocumentError, Problem
+
+from cloudconfig.desired import Affects, Desired, File, Reaction
+from cloudconfig.document import read_document
+from cloudconfig.model.network import Network, read_network_config
+from cloudconfig.render.network import render
+
+FIXTURES = Path(__file__).parent / "network_fixtures"
+FILE = Path("network-config")
+Lines = list[tuple[str, str, str]]  # section, key, value
+
+
+def files_of(desired: Desired) -> dict[str, File]:
+    assert all(isinstance(item, File) for item in desired.items)
+    return {item.path.name: item for item in desired.items if isinstance(item, File)}
+
+
+def lines_of(file: File) -> Lines:
+    section, lines = "", []
+    for line in file.content.decode().splitlines():
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif line:
+            key, value = line.split("=", 1)
+            lines.append((section, key, value))
+    return lines
+
+
+def read(data: str) -> tuple[Network, list[Problem]]:
+    reading = Reading(as_coreos=True)
+    return read_network_config(data.encode(), FILE, reading), reading.warnings
+
+
+def assertions(text: str) -> list[list[str]]:
+    lines = [line.removeprefix("## assert-") for line in text.splitlines() if line[:2] == "##"]
+    return [line.split(" ", 1) for line in lines]
+
+
+def check_problems(found: tuple[Problem, ...] | list[Problem], expected: list[str]) -> None:
+    shown = sorted(f"{item.place.line}:{item.place.column} {item.message}" for item in found)
+    for message, beginning in zip(shown, sorted(expected), strict=False):
+        assert message.startswith(beginning)
+    assert len(shown) == len(expected), shown
+
+
+def check(verb: str, about: str, files: dict[str, File]) -> None:
+    if verb == "files":
+        assert len(files) == int(about), files.keys()
+        return
+    name, *rest = about.split(" ", 3)
+    if verb == "no-file":
+        assert name not in files
+        return
+    file = files[name]
+    lines = lines_of(file)
+    if verb == "key-is":
+        values = [value for section, key, value in lines if [section, key] == rest[:2]]
+        assert " ".join(values) == rest[2], (name, rest)
+    elif verb == "no-key":
+        assert rest not in [[section, key] for section, key, _ in lines]
+    elif verb == "no-section":
+        assert rest[0] not in {section for section, _, _ in lines}
+    elif verb == "secret":
+        assert (file.mode, file.group, file.secret) == (0o640, "systemd-network", True)
+    else:
+        pytest.fail(f"no such assertion: {verb}")
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in FIXTURES.glob("*.yaml")))
+def test_a_fixture_is_as_it_says(name: str) -> None:
+    text = (FIXTURES / name).read_text()
+    asserted = assertions(text)
+    assert asserted
+    errors = [about for verb, about in asserted if verb == "error"]
+    if errors:
+        with pytest.raises(DocumentError) as error:
+            read(text)
+        check_problems(error.value.problems, errors)
+        return
+    network, warnings = read(text)
+    check_problems(warnings, [about for verb, about in asserted if verb == "warning"])
+    files = files_of(render(network))
+    for verb, about in asserted:
+        if verb != "warning":
+            check(verb, about, files)
+
+
+def test_files_say_whom_they_affect() -> None:
+    text = "ethernets: {a: {match: {macaddress: '52:54:00:00:00:01'}, set-name: b}}"
+    files = files_of(render(read(text)[0]))
+    reload = Reaction.RELOAD
+    assert files["10-bedplate-a.network"].affects == (Affects("systemd-networkd.service", reload),)
+    assert files["10-bedplate-a.link"].affects == (Affects("systemd-udevd.service", reload),)
+    assert {str(file.path.parent) for file in files.values()} == {"/etc/systemd/network"}
+    assert {(file.mode, file.owner, file.group) for file in files.values()} == {
+        (0o644, "root", "root")
+    }
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n\n", "{}", "version: 2", "network: {version: 2}"])
+def test_nothing_asked_is_nothing_written(text: str) -> None:
+    assert render(read(text)[0]) == Desired()
+
+
+def test_the_same_words_stand_in_a_cloud_config() -> None:
+    words = "version: 2, ethernets: {eth0: {dhcp4: yes, dhcp4-overrides: {use-dns: off}}}"
+    document = read_document(f"#cloud-config\nbedplate:\n  network: {{{words}}}\n".encode(), FILE)
+    assert document.config.bedplate.network == read(f"{{{words}}}")[0]
+    wrapped = f"#cloud-config\nbedplate:\n  network: {{network: {{{words}}}}}\n".encode()
+    assert read_document(wrapped, FILE).config.bedplate.network == read(f"{{{words}}}")[0]
+
+
+def test_a_warning_reaches_the_documents_own() -> None:
+    text = "#cloud-config\nbedplate:\n  network:\n    ethernets: {eth0: {gateway4: 10.0.0.1}}\n"
+    (warning,) = read_document(text.encode(), FILE).warnings
+    assert (warning.place.line, warning.place.column) == (4, 34)
+
+
+def test_a_key_is_in_no_message() -> None:
+    key = "AAAAsecretAAAA"
+    peer = f"peers: [{{keys: {{public: x, shared: {key}}}}}]"
+    with pytest.raises(DocumentError) as error:
+        read(f"tunnels: {{wg0: {{mode: wireguard, key: {key}, {peer}}}}}")
+    assert key not in str(error.value)
+    assert len(error.value.problems) == 3
+
+
+def test_a_newline_gets_nowhere() -> None:
+    evil = r'"x\n[Network]\nDNS=6.6.6.6"'
+    for where in (
+        "set-name: {}, match: {{}}",
+        "match: {{name: {}}}",
+        "match: {{driver: [{}]}}",
+        "match: {{macaddress: {}}}",
+        "addresses: [{}]",
+        "addresses: [{{{}: {{}}}}]",
+        "addresses: [{{10.0.0.1/8: {{label: {}}}}}]",
+        "nameservers: {{search: [{}]}}",
+        "nameservers: {{addresses: [{}]}}",
+        "routes: [{{to: {}}}]",
+        "dhcp4-overrides: {{hostname: {}}}",
+        "dhcp4-overrides: {{use-domains: {}}}",
+        "mtu: {}",
+    ):
+        with pytest.raises(
+            DocumentError, match="(?i)" + re.escape("'x?[Network]?DNS=6.6.6.6' is not")
+        ):
+            read(f"ethernets: {{eth0: {{{where.format(evil)}}}}}")
+
+
+def test_what_is_not_a_document_is_an_error() -> None:
+    for data in (b"\xff", b"[]", b"x", b"version: 1", b"a: b: c", b"a: *b", b"{" * 100):
+        with pytest.raises(DocumentError, match="network-config:1:"):
+            read_network_config(data, FILE)
