@@ -4,10 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
-from cloudconfig.model.coreos import UnitCommand
-from cloudconfig.model.machine import PhoneHome, PowerState
-from cloudconfig.model.storage import Share
+from cloudconfig.verbs import UnitCommand
+
+if TYPE_CHECKING:
+    # The model is slow to import, and a boot with a document that was read before needs none.
+    from cloudconfig.model.machine import PhoneHome, PowerState
+    from cloudconfig.model.storage import Share
 
 
 class Reaction(Enum):
@@ -76,7 +80,7 @@ class Partition:
     """A disk that is partitioned, if it is empty or `overwrite` says so."""
 
     device: str
-    shares: tuple[Share, ...]
+    shares: "tuple[Share, ...]"
     overwrite: bool = False
 
 
@@ -107,9 +111,9 @@ class Desired:
     partitions: tuple[Partition, ...] = ()
     file_systems: tuple[MakeFileSystem, ...] = ()
     swap: SwapFile | None = None
-    power: PowerState | None = None
+    power: "PowerState | None" = None
     message: str | None = None
-    phone_home: PhoneHome | None = None
+    phone_home: "PhoneHome | None" = None
 
     def __add__(self, other: "Desired") -> "Desired":
         """Both together; a file that both write is the other's."""

@@ -3,14 +3,17 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING
 
 from cloudconfig import store
 from cloudconfig.host import Prepared
-from cloudconfig.model.machine import PhoneHome, PowerMode, PowerState
 from cloudconfig.places import Places
 from updater.errors import BedplateError
 from updater.programs import run
+
+if TYPE_CHECKING:
+    # The model is slow to import.
+    from cloudconfig.model.machine import PhoneHome, PowerState
 
 _LOG = logging.getLogger(__name__)
 _PAUSE_SECONDS = 3.0
@@ -54,7 +57,7 @@ def message(text: str, source: str, uptime: float) -> str:
     return text.strip()
 
 
-def report_of(phone_home: PhoneHome, instance_id: str, hostname: str) -> Mapping[str, str]:
+def report_of(phone_home: "PhoneHome", instance_id: str, hostname: str) -> Mapping[str, str]:
     """What is told at home."""
     known = {
         "instance_id": instance_id,
@@ -65,9 +68,10 @@ def report_of(phone_home: PhoneHome, instance_id: str, hostname: str) -> Mapping
     return {name: known.get(name, "N/A") for name in wanted}
 
 
-def power_command(power: PowerState) -> tuple[str, ...]:
+def power_command(power: "PowerState") -> tuple[str, ...]:
     """The systemctl(1) command line of a power state."""
-    verb = "poweroff" if power.mode is PowerMode.HALT else power.mode.value
+    # A halted machine would only wait for somebody to come.
+    verb = power.mode.value.replace("halt", "poweroff")
     argv: tuple[str, ...] = ("systemctl", "--no-block", verb)
     if power.delay == "now":
         return argv
@@ -75,7 +79,9 @@ def power_command(power: PowerState) -> tuple[str, ...]:
     return ("systemctl", f"--when=+{minutes}min", verb)
 
 
-def _call(phone_home: PhoneHome, told: Mapping[str, str], post: Post | None) -> None:
+def _call(phone_home: "PhoneHome", told: Mapping[str, str], post: Post | None) -> None:
+    from urllib.parse import urlencode  # noqa: PLC0415 - seldom used
+
     if post is None:
         from cloudconfig.transfer import post as post_form  # noqa: PLC0415 - seldom used
 

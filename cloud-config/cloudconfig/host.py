@@ -10,16 +10,13 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import PurePosixPath
 
-from cloudconfig import memory, observe, report, store
+from cloudconfig import compiled, memory, observe, report, store
 from cloudconfig.apply import Applier, ApplyError, Systemctl
+from cloudconfig.compiled import Compiled
 from cloudconfig.desired import Desired, Fetched
-from cloudconfig.document import read_document
 from cloudconfig.memory import Memory
-from cloudconfig.model.top import CloudConfig
-from cloudconfig.model.users import User
 from cloudconfig.places import Places
 from cloudconfig.plan import Change, make_plan, managed_after
-from cloudconfig.rendering import render_all
 from cloudconfig.report import ConfigStatus, InForce
 from cloudconfig.store import Input
 from updater.errors import BedplateError, InputError
@@ -41,9 +38,13 @@ class Prepared:
     """A configuration that is ready to be applied; without `given` it is the image's defaults."""
 
     given: Input | None
-    config: CloudConfig
-    desired: Desired
+    compiled: Compiled
     status: ConfigStatus
+
+    @property
+    def desired(self) -> Desired:
+        """What the host should be."""
+        return self.compiled.desired
 
 
 def prepare(given: Input | None, places: Places, status: ConfigStatus) -> Prepared:
@@ -58,7 +59,7 @@ def prepare(given: Input | None, places: Places, status: ConfigStatus) -> Prepar
         except InputError as error:
             status = replace(status, faults=(*status.faults, *str(error).splitlines()))
     if not status.faults:
-        return _defaults(places, status)
+        return _defaults(status)
     last = store.load_last_good(places)
     if last is not None:
         try:
@@ -66,37 +67,25 @@ def prepare(given: Input | None, places: Places, status: ConfigStatus) -> Prepar
         except InputError as error:
             # Another release may read it otherwise.
             _LOG.warning("the last good document is good no more: %s", error)
-    return _defaults(places, status)
+    return _defaults(status)
 
 
 def _rendered(given: Input, places: Places, status: ConfigStatus) -> Prepared:
-    document = read_document(given.document, given.file, given.variables)
-    network = None
-    if given.network is not None:
-        from cloudconfig.model.network import read_network_config  # noqa: PLC0415 - seldom given
+    known = memory.load(places)
+    wanted = compiled.key(given, *observe.release_facts(known, places))
+    found = compiled.load(wanted, places)
+    if found is None:
+        from cloudconfig.reading import compile_document  # noqa: PLC0415 - it is slow to import
 
-        network = read_network_config(given.network, given.file.with_name("network-config"))
-    facts = replace(
-        observe.facts(document.config, memory.load(places), places),
-        instance_id=given.instance_id,
-        hostname=given.hostname,
-        public_keys=given.public_keys,
-        variables=given.variables,
-    )
-    desired = render_all(document.config, facts, network)
-    warnings = [*status.warnings, *map(str, document.warnings)]
-    if document.config.ssh_authorized_keys and not facts.developer:
-        warnings.append("ssh_authorized_keys: no developer extension is there to let anybody in")
-    status = replace(status, digest=given.digest, warnings=tuple(warnings))
-    return Prepared(given, document.config, desired, status)
+        found = compile_document(given, known, places)
+        compiled.save(wanted, found, places)
+    warnings = (*status.warnings, *found.warnings)
+    return Prepared(given, found, replace(status, digest=given.digest, warnings=warnings))
 
 
-def _defaults(places: Places, status: ConfigStatus) -> Prepared:
-    config = CloudConfig()
-    facts = observe.facts(config, memory.load(places), places)
-    return Prepared(
-        None, config, render_all(config, facts), replace(status, in_force=InForce.DEFAULTS)
-    )
+def _defaults(status: ConfigStatus) -> Prepared:
+    """Nothing beyond what the image has."""
+    return Prepared(None, Compiled(Desired()), replace(status, in_force=InForce.DEFAULTS))
 
 
 def plan(
@@ -122,9 +111,12 @@ def apply(
     faults = list(prepared.status.faults)
     missing = _missing(prepared.desired, places)
     if missing and stage is not Stage.EARLY:
-        faults += _fetch(missing, _proxies(prepared.config), places)
+        faults += _fetch(missing, prepared.compiled.proxies, places)
         missing = _missing(prepared.desired, places)
-    ready = replace(prepared, desired=_without(prepared.desired, missing))
+    ready = replace(
+        prepared,
+        compiled=replace(prepared.compiled, desired=_without(prepared.desired, missing)),
+    )
     faults += _apply_disks(ready.desired)
     before = memory.load(places)
     kept = frozenset(each.path for each in missing) & before.managed
@@ -160,7 +152,7 @@ def _memory_of(prepared: Prepared, before: Memory, changes: tuple[Change, ...]) 
     return Memory(
         managed=managed_after(prepared.desired, before.managed, changes),
         commands=frozenset(prepared.desired.commands),
-        accounts=frozenset(user.name for user in prepared.config.users if isinstance(user, User)),
+        accounts=frozenset(prepared.compiled.accounts),
     )
 
 
@@ -188,12 +180,6 @@ def _fetch(missing: tuple[Fetched, ...], proxies: Mapping[str, str], places: Pla
         except (BedplateError, OSError) as error:
             faults.append(f"{item.path}: {error}")
     return faults
-
-
-def _proxies(config: CloudConfig) -> dict[str, str]:
-    proxy = config.bedplate.proxy
-    given = {"http": proxy.http, "https": proxy.https} if proxy else {}
-    return {scheme: url for scheme, url in given.items() if url}
 
 
 def _forget(desired: Desired, places: Places) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cloudconfig.desired import Command
-from cloudconfig.model.coreos import UnitCommand
 from cloudconfig.places import Places
+from cloudconfig.verbs import UnitCommand
 from updater.files import write_atomic
 
 

@@ -5,13 +5,17 @@ import os
 import pwd
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from cloudconfig.desired import Desired
 from cloudconfig.facts import Facts
 from cloudconfig.memory import Memory
-from cloudconfig.model.top import CloudConfig
 from cloudconfig.places import Places
 from cloudconfig.plan import Observed, Seen
+
+if TYPE_CHECKING:
+    # At run time it would bring the whole model, which is slow to import.
+    from cloudconfig.model.top import CloudConfig
 
 _LIMIT = 64 << 20  # bytes of one file that is looked at
 _UNIT_FOLDERS = ("usr/lib/systemd/system", "run/extensions/usr/lib/systemd/system")
@@ -60,15 +64,12 @@ def _seen(paths: Iterable[tuple[PurePosixPath, Path]]) -> Mapping[PurePosixPath,
     return {name: seen for name, seen in pairs if seen is not None}
 
 
-def facts(config: CloudConfig, memory: Memory, places: Places) -> Facts:
+def facts(config: "CloudConfig", memory: Memory, places: Places) -> Facts:
     """What this machine is, as far as this configuration asks."""
-    passwd = _text(places.root / "etc/passwd").splitlines(keepends=True)
     bundle = see(places.original(_BUNDLE)) or see(places.on_host(_BUNDLE)) or Seen()
-    group_path = PurePosixPath("/etc/group")
-    group = see(places.original(group_path)) or see(places.on_host(group_path)) or Seen()
     return Facts(
-        passwd="".join(line for line in passwd if line.split(":")[0] not in memory.accounts),
-        group=group.content.decode(errors="replace"),
+        passwd=_passwd(memory, places),
+        group=_group(places),
         units={
             unit.name: _unit_text(unit.name, places.root)
             for unit in config.coreos.units
@@ -79,6 +80,25 @@ def facts(config: CloudConfig, memory: Memory, places: Places) -> Facts:
         memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         developer=any((places.root / path).exists() for path in _DEVELOPER),
     )
+
+
+def release_facts(memory: Memory, places: Places) -> tuple[str, ...]:
+    """What a rendered document depends on besides the document: the release, its accounts."""
+    release = _text(places.root / "proc/cmdline") + _text(places.root / "usr/lib/os-release")
+    pages = os.sysconf("SC_PHYS_PAGES")
+    return release, _passwd(memory, places), _group(places), str(pages)
+
+
+def _passwd(memory: Memory, places: Places) -> str:
+    """/etc/passwd without our accounts; whoever else adds to it is left alone."""
+    lines = _text(places.root / "etc/passwd").splitlines(keepends=True)
+    return "".join(line for line in lines if line.split(":")[0] not in memory.accounts)
+
+
+def _group(places: Places) -> str:
+    path = PurePosixPath("/etc/group")
+    seen = see(places.original(path)) or see(places.on_host(path)) or Seen()
+    return seen.content.decode(errors="replace")
 
 
 def _unit_text(name: str, root: Path) -> str:

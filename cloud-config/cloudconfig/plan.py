@@ -1,13 +1,12 @@
 """Desired and observed -> a list of changes. Pure: nothing is read, nothing is done."""
 
-import difflib
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from cloudconfig.desired import Command, Desired, Fetched, File, Link, Reaction
-from cloudconfig.model.coreos import UnitCommand
+from cloudconfig.verbs import UnitCommand
 
 HOSTNAME = PurePosixPath("/etc/hostname")
 _MANAGER = (PurePosixPath("/etc/systemd/system"), PurePosixPath("/etc/systemd/system.conf.d"))
@@ -219,6 +218,8 @@ def _describe_put(change: Put) -> list[str]:
         return [f"{head} from {item.url}"]
     if item.secret:
         return [f"{head}, not shown: it is secret"]
+    import difflib  # noqa: PLC0415 - boots show nothing
+
     try:
         old = (was.content if was else b"").decode()
         lines = [*difflib.unified_diff(old.splitlines(), item.content.decode().splitlines(), n=2)]

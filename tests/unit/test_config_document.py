@@ -145,6 +145,13 @@ def test_all_errors_are_told_at_once_in_order() -> None:
         assert problem.startswith(expected)
 
 
+def test_a_misspelt_key_is_not_missing_too() -> None:
+    assert problems("#cloud-config\nusers: [{nam: a}]") == [
+        "2:10: unknown key 'nam'; did you mean 'name'?"
+    ]
+    assert len(problems("#cloud-config\nusers: [{shell: a, uid: b}]")) == 2
+
+
 def test_a_wrong_document_is_warned_of_too() -> None:
     found = outcome(b"#cloud-config\ngrowpart: {}\nhostname: a b\n")
     assert isinstance(found, DocumentError)

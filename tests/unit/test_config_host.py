@@ -130,8 +130,9 @@ def test_applying_it_again_changes_nothing(kit: Kit) -> None:
 def test_another_document_leaves_no_trace_of_the_old_one(kit: Kit) -> None:
     kit.give(GOOD)
     kit.run()
-    for again in (lambda: None, kit.reboot):
-        again()
+    for reboots in (False, True):
+        if reboots:
+            kit.reboot()
         kit.give("#cloud-config\nhostname: web-2\n")
         kit.run()
         assert kit.read("etc/hostname") == "web-2\n"
@@ -226,3 +227,41 @@ def test_the_status_is_json_with_a_schema(kit: Kit) -> None:
     kit.give(GOOD)
     kit.run()
     assert json.loads(kit.read("run/bedplate/config/status.json"))["schema"] == 1
+
+
+def test_the_next_boot_need_not_read_the_document_again(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit.give(GOOD)
+    kit.run()
+    files = {path: path.read_bytes() for path in (kit.root / "etc").rglob("*") if path.is_file()}
+    kit.reboot()
+
+    def read(*_: object) -> None:
+        raise AssertionError("it was read")
+
+    monkeypatch.setattr("cloudconfig.reading.compile_document", read)
+    status = kit.run()
+    assert status.good
+    assert status.in_force is InForce.DOCUMENT
+    again = {path: path.read_bytes() for path in (kit.root / "etc").rglob("*") if path.is_file()}
+    assert again == files
+    kit.give(GOOD.replace("web-1", "web-2"))
+    with pytest.raises(AssertionError, match="it was read"):
+        kit.run()
+
+
+def test_another_release_reads_the_document_again(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit.give(GOOD)
+    kit.run()
+    kit.reboot()
+    release = kit.root / "usr/lib/os-release"
+    release.parent.mkdir(parents=True)
+    release.write_text("IMAGE_VERSION=2\n")
+    monkeypatch.setattr(
+        "cloudconfig.reading.compile_document", lambda *_: pytest.fail("it was read")
+    )
+    with pytest.raises(pytest.fail.Exception, match="it was read"):
+        kit.run()

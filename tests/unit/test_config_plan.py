@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from cloudconfig.desired import Affects, Command, Desired, File, Link, Reaction
-from cloudconfig.model.coreos import UnitCommand
+from cloudconfig.verbs import UnitCommand
 from cloudconfig.plan import (
     Drop,
     Observed,

@@ -9,6 +9,8 @@ from cloudconfig.reference import json_schema, markdown
 from hostkit.document.reference import walk
 from hostkit.document.schema import Section, keys
 
+WHOLE = json_schema()
+
 
 def sections() -> Iterator[tuple[str, type[object], list[str]]]:
     """Path, model, and the keys as they are called in documents."""
@@ -19,7 +21,7 @@ def sections() -> Iterator[tuple[str, type[object], list[str]]]:
 
 
 def at(pointer: str) -> Any:  # noqa: ANN401 (JSON is of any type)
-    found: Any = json_schema()
+    found: Any = WHOLE
     for part in filter(None, pointer.removeprefix("#").split("/")):
         found = found[int(part)] if isinstance(found, list) else found[part]
     return found

@@ -8,7 +8,7 @@ import pytest
 from cloudconfig.desired import Affects, Command, Desired, Fetched, File, Link
 from cloudconfig.document import read_document
 from cloudconfig.facts import Facts
-from cloudconfig.model.coreos import UnitCommand
+from cloudconfig.verbs import UnitCommand
 from cloudconfig.render import extensions, files, hosts, units, users
 from cloudconfig.render.errors import RenderError
 

@@ -122,7 +122,7 @@ def test_all_of_fstabs_options_arrive_where_they_belong() -> None:
     desired = rendered(
         "mounts:\n"
         "- [vdb1, /var/mnt/a-b, ext4, 'defaults,noatime,nofail,x-systemd.requires=web.service,"
-        "x-systemd.after=/var/x,x-systemd.before=/dev/vdc,x-systemd.mount-timeout=1m30s,"
+        "x-systemd.after=/var/x,x-systemd.before=/run/c,x-systemd.mount-timeout=1m30s,"
         "x-systemd.device-timeout=10,x-systemd.growfs,x-systemd.rw-only,x-systemd.device-bound,"
         "x-systemd.requires-mounts-for=/var/y%', 0, 0]"
     )
@@ -134,7 +134,7 @@ def test_all_of_fstabs_options_arrive_where_they_belong() -> None:
             "Requires=web.service\n"
             "After=web.service\n"
             "After=var-x.mount\n"
-            "Before=dev-vdc.device\n"
+            "Before=run-c.mount\n"
             "RequiresMountsFor=/var/y%%\n"
             "Wants=systemd-growfs@var-mnt-a\\x2db.service\n"
             "\n"
@@ -235,6 +235,7 @@ def test_what_cloud_init_alone_has_is_warned_of() -> None:
         ('[/dev/vdb, /var/x, ext4, "a\\\\"]', "are no mount options"),
         ("[/dev/vdb, /var/x, ext4, x-systemd.makefs]", "file systems are made by fs_setup"),
         ("[/dev/vdb, /var/x, ext4, x-systemd.mount-timeout=soon]", "expected a length of time"),
+        ("[/dev/vdb, /var/x, ext4, x-systemd.before=/dev/vdc]", "a device waits for nothing"),
         ("[/dev/vdb, /var/x, ext4, x-systemd.after=x]", "expected a unit's name or a path"),
         ("[/dev/vdb, /var/x, ext4, x-systemd.automount=1]", "expected no value"),
         ("[/dev/vdb, /var/x, ext4, x-systemd.frob]", "known after x-systemd. are"),

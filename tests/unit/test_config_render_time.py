@@ -6,7 +6,7 @@ import pytest
 from cloudconfig.desired import Affects, Command, Desired, File, Link
 from cloudconfig.document import read_document
 from cloudconfig.facts import Facts
-from cloudconfig.model.coreos import UnitCommand
+from cloudconfig.verbs import UnitCommand
 from cloudconfig.render import time
 from cloudconfig.render.errors import RenderError
 from hostkit.document.source import DocumentError

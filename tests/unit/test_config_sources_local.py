@@ -24,7 +24,8 @@ from updater import programs
 
 
 @pytest.fixture
-def laid(tmp_path: Path) -> Laid:
+def laid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Laid:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     laid = Laid(tmp_path)
     laid.boot()
     return laid
@@ -47,6 +48,9 @@ def test_the_last_argument_of_a_name_counts_and_quotes_hold_spaces(laid: Laid) -
     assert laid.machine.argument("quiet") == ""
     assert laid.machine.asks_for("nocloud")
     assert not laid.machine.asks_for("ec2")
+    laid.boot("ds=EC2")
+    assert laid.machine.asks_for("ec2")
+    assert not laid.machine.asks_for("ec")
 
 
 def test_firmware_that_says_nothing_says_nothing(laid: Laid) -> None:
@@ -127,6 +131,15 @@ def test_a_single_file_is_a_source(laid: Laid, source: Source, path: str, name: 
 def test_our_own_credential_goes_first(laid: Laid) -> None:
     laid.put("run/credentials/@system/cloud-config", b"#other")
     laid.put("run/credentials/@system/bedplate.cloud-config", DOCUMENT)
+    assert offered(credentials.SOURCE, laid).document == DOCUMENT
+
+
+def test_a_unit_reads_the_credentials_that_it_has_imported(
+    laid: Laid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laid.put("run/credentials/@system/cloud-config", b"#the system's")
+    laid.put("run/credentials/unit.service/cloud-config", DOCUMENT)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/unit.service")
     assert offered(credentials.SOURCE, laid).document == DOCUMENT
 
 

@@ -170,7 +170,7 @@ def configured(
 @pytest.fixture(scope="module")
 def certificate(site: Site) -> str:
     """Some authority's certificate: that of the extensions' signer will do."""
-    return site.signer().certificate.read_text()
+    return (site.keys / "extensions.crt").read_text()
 
 
 def _content(path: str, words: str) -> Callable[[Host], None]:

@@ -74,6 +74,12 @@ class Update:
     proxy: str | None = key(BASE_URL, "A proxy for updates alone.", default=None)
     bandwidth: int | None = key(Integer(1024, 1 << 40), "Bytes a second at most.", default=None)
     interval: float | None = key(between(1, 7 * 86400), "Time between two checks.", default=None)
+    jitter: float | None = key(
+        between(0, 86400), "At most this much is added to an interval, by chance.", default=None
+    )
+    reboot_delay: float | None = key(
+        between(0, 7 * 86400), "Time from a staged release to the reboot.", default=None
+    )
 
 
 def _update_problem(update: Update) -> str | None:

@@ -9,19 +9,8 @@ from hostkit.document.kinds import Choice, Parsed, Text
 from hostkit.document.schema import ListOf, Section, key
 
 from cloudconfig.kinds import BASE_URL, BOOLEAN, LINE, SECRET, SECRET_LINE, UNIT, between
+from cloudconfig.verbs import UnitCommand
 from updater.version import CHANNEL_PATTERN
-
-
-class UnitCommand(Enum):
-    """What is done with a unit once it is written (systemctl(1), "Unit Commands")."""
-
-    START = "start"
-    STOP = "stop"
-    RESTART = "restart"
-    RELOAD = "reload"
-    TRY_RESTART = "try-restart"
-    RELOAD_OR_RESTART = "reload-or-restart"
-    RELOAD_OR_TRY_RESTART = "reload-or-try-restart"
 
 
 class RebootStrategy(Enum):

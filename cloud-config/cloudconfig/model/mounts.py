@@ -195,6 +195,8 @@ def _systemd_problem(name: str, value: str) -> str | None:
         return _MAKEFS
     if name in TIMES:
         return None if _is_time(value) else "expected a length of time such as 30s"
+    if name == "before" and (value.startswith("/dev/") or value.endswith(".device")):
+        return "a device waits for nothing"
     if name in UNITS:
         unit = re.fullmatch(UNIT.pattern, value) or _is_path(value)
         return None if unit else "expected a unit's name or a path"

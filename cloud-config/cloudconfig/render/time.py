@@ -6,10 +6,10 @@ from hostkit.document.schema import nearest
 
 from cloudconfig.desired import Affects, Command, Desired, File, Link
 from cloudconfig.facts import Facts
-from cloudconfig.model.coreos import UnitCommand
 from cloudconfig.model.machine import Ntp
 from cloudconfig.model.top import CloudConfig
 from cloudconfig.render.errors import RenderError
+from cloudconfig.verbs import UnitCommand
 
 _UNIT = "systemd-timesyncd.service"
 _SERVERS = PurePosixPath("/etc/systemd/timesyncd.conf.d/50-bedplate.conf")

@@ -94,6 +94,8 @@ class _Translation:
             return
         name = f"port{len(self._devices['ethernets'])}"
         device = {"match": {"macaddress": _mac(link.get("ethernet_mac_address"))}}
+        if any(device["match"] == other["match"] for other in self._devices["ethernets"].values()):
+            raise _WrongError("another one has its Ethernet address")
         self._add("ethernets", name, link, device)
 
     def _bond(self, link: dict[str, Any]) -> None:
@@ -234,7 +236,7 @@ def _routes(network: dict[str, Any], version: int, address: str) -> list[dict[st
         one: dict[str, Any] = {"to": f"{to}/{_prefix(route.get('netmask'), version)}", "via": via}
         reachable = ipaddress.ip_interface(address).network
         # A gateway may be outside of the subnet, as those of hosts with a /32 are.
-        if version == 9 and ipaddress.ip_address(str(via)) not in reachable:
+        if version == 4 and ipaddress.ip_address(str(via)) not in reachable:
             one["on-link"] = True
         if one not in made:
             made.append(one)
