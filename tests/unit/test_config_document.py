@@ -146,8 +146,8 @@ def test_all_errors_are_told_at_once_in_order() -> None:
 
 
 def test_a_misspelt_key_is_not_missing_too() -> None:
-    assert problems("#cloud-config\nusers: [{nam: a}]") == [
-        "2:10: unknown key 'nam'; did you mean 'name'?"
+    assert problems("#cloud-config\nusers: [{namee: a}]") == [
+        "2:10: unknown key 'namee'; did you mean 'name'?"
     ]
     assert len(problems("#cloud-config\nusers: [{shell: a, uid: b}]")) == 2
 
