@@ -7,7 +7,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help demo test build verify lint test-unit test-update test-faults fuzz bench clean
+.PHONY: help demo test build verify lint test-unit test-update test-config test-faults fuzz bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,10 @@ test-unit: $(READY) ## the tests that need no root, no network and no VM
 
 test-update: $(READY) ## the tests of boot and update, in VMs
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/vm
+
+test-config: $(READY) ## the tests of cloud-config, without and with VMs
+	@$(BIN)/pytest -n 2 tests/unit/test_config_*.py
+	$(BIN)/pytest -n 2 --dist load tests/vm/test_config*.py
 
 test-faults: $(READY) ## power cuts at random moments, ten of each kind, and a release that is stuck; long
 	@$(BIN)/pytest tests/fault

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder.report import emit_json
 from cloudconfig.desired import Desired, Fetched, Link
 from cloudconfig.document import LIMITS, Document, read_document
 from cloudconfig.facts import Facts
@@ -14,8 +15,6 @@ from cloudconfig.plan import Observed, describe, make_plan, merged
 from cloudconfig.reference import json_schema, markdown
 from hostkit.document.reference import as_json
 from hostkit.document.source import DocumentError, Problem, read_bytes
-
-from builder.report import emit_json
 from updater.errors import BedplateError, InputError
 
 if TYPE_CHECKING:

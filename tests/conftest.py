@@ -1,8 +1,9 @@
 """What tests/vm and tests/fault share: see fixtures.py and evidence.py in tests/vm."""
 
+from hypothesis import HealthCheck, settings
+
 from evidence import pytest_runtest_makereport
 from fixtures import guest, server, site
-from hypothesis import HealthCheck, settings
 
 __all__ = ["guest", "pytest_runtest_makereport", "server", "site"]
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
-from hostkit.document.reference import as_json
 
 from builder.definition.load import load
 from builder.definition.reference import json_schema, markdown, to_plain
 from builder.definition.render import laid_files
 from builder.report import emit_json
+from hostkit.document.reference import as_json
 from updater.errors import InputError
 
 if TYPE_CHECKING:

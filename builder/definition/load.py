@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping as Options
 from pathlib import Path
 
+from builder.definition.model import SCHEMA, Definition
 from hostkit.document.schema import ListOf, MapOf, Reading, Section, Wrong, keys, nearest
 from hostkit.document.source import (
     DocumentError,
@@ -19,8 +20,6 @@ from hostkit.document.source import (
     read,
     shown,
 )
-
-from builder.definition.model import SCHEMA, Definition
 
 PARENTS_LIMIT = 16
 

@@ -7,9 +7,9 @@ from enum import Enum
 from pathlib import Path, PurePosixPath
 
 import yaml
+
 from hostkit.document.kinds import Choice, LocalPath, Mode, Parsed, Plain, Size, Text
 from hostkit.document.schema import ListOf, MapOf, Section, key
-
 from updater import config
 from updater.errors import InputError
 from updater.version import Version

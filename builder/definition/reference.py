@@ -1,8 +1,7 @@
 """What is written about definitions for editors and for people, made from the model."""
 
-from hostkit.document import reference
-
 from builder.definition.model import SCHEMA, Definition
+from hostkit.document import reference
 
 _INTRODUCTION = """\
 # Image definitions

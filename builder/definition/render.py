@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from hostkit.document.source import DocumentError, Place, Problem
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
 from builder.definition.model import Definition, File
+from hostkit.document.source import DocumentError, Place, Problem
 from updater.errors import InputError
 
 TEMPLATE_SUFFIX = ".j2"

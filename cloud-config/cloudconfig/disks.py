@@ -16,6 +16,9 @@ from cloudconfig.unitnames import partition_node
 
 _OWN = "bedplate_"  # how the labels of the host's own partitions begin
 _SLACK = 8 << 20  # bytes by which alignment may make a partition smaller
+# systemd-repart makes nothing smaller than 10 MiB, so a smaller share would never be as wanted,
+# and the disk would be divided anew at every boot.
+_SMALLEST = 12 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ def describe(change: DiskChange) -> str:
     """A change in a line, for people."""
     match change:
         case MakePartitions():
-            shares = ", ".join(f"{share.percent} % {share.type}" for share in change.shares)
+            shares = ", ".join(f"{share.percent} %" for share in change.shares)
             return f"partition {change.device}: {shares}{_all_goes(wipe=change.wipe)}"
         case Format():
             label = f" labelled {change.label}" if change.label else ""
@@ -113,9 +116,16 @@ def _partition(item: Partition, disks: tuple[BlockDevice, ...]) -> MakePartition
         return Refuse(item.device, f"it is a partition of {disk.parent}; name a whole disk")
     if disk.kind == "gpt" and _are_as_wanted(item.shares, children, disk.size):
         return None
-    if reason := next(_not_now(disk, children, overwrite=item.overwrite), None):
-        return Refuse(item.device, reason)
+    reasons = [*_too_small(item, disk), *_not_now(disk, children, overwrite=item.overwrite)]
+    if reasons:
+        return Refuse(item.device, reasons[0])
     return MakePartitions(disk.path, item.shares, wipe=not _is_empty(disk, children))
+
+
+def _too_small(item: Partition, disk: BlockDevice) -> Iterator[str]:
+    least = min(share.percent for share in item.shares)
+    if disk.size * least // 100 < _SMALLEST:
+        yield f"{least} percent of it is less than the {_SMALLEST >> 20} MiB of a partition"
 
 
 def _file_system(item: MakeFileSystem, disks: tuple[BlockDevice, ...]) -> Format | Refuse | None:

@@ -151,13 +151,14 @@ def apply(changes: Iterable[DiskChange]) -> list[str]:
 def definitions(shares: Sequence[Share]) -> dict[str, str]:
     """A file for each partition, by name (repart.d(5)); what no share takes stays free.
 
-    systemd-repart itself makes swap in a partition of that type.
+    What becomes swap is no exception: in a partition of that type systemd-repart would make it
+    itself, through a loop device.
     """
     free = 100 - sum(share.percent for share in shares)
     found = {}
     for number, share in enumerate(shares, 1):
         # Weights are in thousandths.
-        lines = ["[Partition]", f"Type={share.type}", f"Weight={share.percent * 10}"]
+        lines = ["[Partition]", "Type=linux-generic", f"Weight={share.percent * 10}"]
         if number == len(shares) and free:
             lines.append(f"PaddingWeight={free * 10}")
         found[f"{number:02}.conf"] = "\n".join(lines) + "\n"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cloudconfig.model.top import SCHEMA, CloudConfig
 from hostkit.document.schema import Reading, Wrong, is_null
 from hostkit.document.source import (
     DocumentError,
@@ -16,8 +17,6 @@ from hostkit.document.source import (
     decode,
     parse,
 )
-
-from cloudconfig.model.top import SCHEMA, CloudConfig
 
 LIMITS = Limits(length=4 << 20, nodes=400_000)
 HEADER = "#cloud-config"

@@ -1,8 +1,7 @@
 """What is written about cloud-configs for editors and for people, made from the model."""
 
-from hostkit.document import reference
-
 from cloudconfig.model.top import SCHEMA
+from hostkit.document import reference
 
 _INTRODUCTION = """\
 # cloud-config

@@ -34,7 +34,7 @@ def fetch_pinned(
         raise TransferError(str(error)) from error
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
-        raise TransferError(f"{url}: its SHA-256 is {found}, expected {sha256}")
+        raise TransferError(f"{fetch.public(url)}: its SHA-256 is {found}, expected {sha256}")
     return content
 
 
@@ -59,6 +59,6 @@ def post(url: str, form: bytes) -> None:
                 )
             ) as answer:
                 if not answer.ok:
-                    raise TransferError(f"{url}: answered with {answer.status_code}")
+                    raise TransferError(f"{fetch.public(url)}: answered with {answer.status_code}")
         except requests.RequestException as error:
-            raise TransferError(f"{url}: {error}") from error
+            raise TransferError(f"{fetch.public(url)}: {type(error).__name__}") from error

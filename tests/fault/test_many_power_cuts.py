@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-import cuts
 import pytest
+
+import cuts
 from faultserver import FaultServer
 from site_of_tests import Guest, Site
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from storage_samples import Release, disk_image, image_of, make_release
 
+from storage_samples import Release, disk_image, image_of, make_release
 from updater import boot, bootentries, programs, slots
 from updater.agent import Agent, Check
 from updater.bootcheck import Boot

@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 import yaml
-from cloudconfig.reference import json_schema
 from hypothesis import strategies as st
+
+from cloudconfig.reference import json_schema
 
 Schema = dict[str, Any]
 

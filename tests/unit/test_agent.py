@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
+
 from agent_kit import (
     ONE,
     THREE,
@@ -22,7 +23,6 @@ from agent_kit import (
 from storage_samples import Release
 from storage_server import Server
 from trust_kit import NOW, Site, make_store, served_site
-
 from updater import agent, boot, bootentries, cli, programs, stage, state, status
 from updater.agent import Check, PreflightError, RollbackError
 from updater.bootcheck import Outcome

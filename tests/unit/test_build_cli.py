@@ -4,9 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from build_kit import plant
-from trust_kit import CHEAP, NOW, PASSPHRASE, make_store, open_store
 
+from build_kit import plant
 from builder import build_cli, cli, pipeline
 from builder.inventory.lock import Lock
 from builder.report import Reporter
@@ -15,6 +14,7 @@ from builder.trust.certificates import EXTENSIONS, SECURE_BOOT, generate_pair
 from builder.trust.keys import KeyRing
 from builder.trust.publish import Signing
 from builder.trust.repository import Repository
+from trust_kit import CHEAP, NOW, PASSPHRASE, make_store, open_store
 from updater.version import Version
 
 DEFINITION = "name: bedplate\nversion: 1\nsuite: trixie\n"

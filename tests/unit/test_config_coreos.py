@@ -4,6 +4,7 @@ from enum import Enum
 from pathlib import PurePosixPath
 
 import pytest
+
 from cloudconfig.document import Document
 from cloudconfig.model.coreos import DropIn
 from config_oracle import outcome

@@ -4,13 +4,14 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from cloudconfig.desired import Desired, MakeFileSystem, Partition, SwapFile
 from cloudconfig.disks import Format, MakePartitions, Refuse, describe, plan_disks
 from cloudconfig.disks_observe import observe
 from cloudconfig.facts import BlockDevice
 from cloudconfig.model.storage import Share
-from hypothesis import given
-from hypothesis import strategies as st
 
 GIB = 1 << 30
 HALVES = (Share(50), Share(50))
@@ -77,6 +78,7 @@ def test_what_is_as_it_should_be_stays(*, overwrite: bool) -> None:
         ([replace(EMPTY, kind="ext4", label="db")], "it holds ext4 called db"),
         ([replace(EMPTY, blank=False)], "it holds data of an unknown kind"),
         ([replace(EMPTY, kind="dos"), child(1)], "a partition table (dos) with 1 partitions"),
+        ([replace(EMPTY, kind="dos"), child(1), child(2)], "(dos) with 2 partitions"),
         ([replace(EMPTY, kind="gpt"), child(1), child(2, GIB)], "(gpt) with 2 partitions"),
         ([replace(EMPTY, kind="gpt"), child(1), child(2), child(3)], "(gpt) with 3 partitions"),
     ],
@@ -109,6 +111,7 @@ def test_what_holds_data_is_only_formatted_when_told(found: BlockDevice) -> None
         ([replace(EMPTY, kind="gpt"), replace(child(1), in_use=True)], "/dev/vdb1 is in use"),
         ([replace(EMPTY, probed=False)], "udev has not looked at it yet"),
         ([replace(EMPTY, read_only=True)], "it is read-only"),
+        ([replace(EMPTY, size=20 << 20)], "50 percent of it is less than the 12 MiB"),
         ([replace(EMPTY, parent="/dev/vdx")], "it is a partition of /dev/vdx"),
         ([EMPTY, replace(child(1), partition_label="bedplate_7")], "the host runs from this disk"),
     ],
@@ -179,7 +182,7 @@ def test_swap_comes_last_and_every_change_can_be_told() -> None:
         + file_system("/dev/vdb2", label="x")
     )
     assert [describe(change) for change in plan_disks(desired, (EMPTY,))] == [
-        "partition /dev/vdb: 50 % linux-generic, 50 % linux-generic",
+        "partition /dev/vdb: 50 %, 50 %",
         "leave /dev/vdz alone: there is no such device",
         "make ext4 labelled x on /dev/vdb2; all that is on it goes",
         "keep a swap file of 1073741824 bytes at /var/swap",

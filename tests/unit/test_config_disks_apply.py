@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import pytest
+
 from cloudconfig.desired import SwapFile
 from cloudconfig.disks import DiskChange, Format, MakePartitions, Refuse
 from cloudconfig.disks_apply import DiskApplier
 from cloudconfig.model.storage import Share
-
 from updater.programs import ProgramError
 
 SIZE = 4 << 20
@@ -54,14 +54,14 @@ def apply(root: Path, programs: Programs, *changes: DiskChange) -> list[str]:
 @pytest.mark.parametrize(("wipe", "empty"), [(False, "require"), (True, "force")])
 def test_a_disk_is_divided_by_definitions(root: Path, empty: str, *, wipe: bool) -> None:
     programs = Programs()
-    shares = (Share(30, "swap"), Share(60))
+    shares = (Share(30, swap=True), Share(60))
     assert apply(root, programs, MakePartitions("/dev/vdb", shares, wipe=wipe)) == []
     repart, settle = programs.ran
     assert repart[:3] == ("systemd-repart", "--dry-run=no", f"--empty={empty}")
     assert repart[4:] == ("--seed=random", "/dev/vdb")
     assert settle[:2] == ("udevadm", "settle")
     assert programs.definitions == {
-        "01.conf": "[Partition]\nType=swap\nWeight=300\n",
+        "01.conf": "[Partition]\nType=linux-generic\nWeight=300\n",
         "02.conf": "[Partition]\nType=linux-generic\nWeight=600\nPaddingWeight=100\n",
     }
     assert list((root / "run/bedplate").iterdir()) == []

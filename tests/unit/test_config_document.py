@@ -3,6 +3,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from cloudconfig.document import LIMITS, VARIABLES, Document, read_document, substitute
 from cloudconfig.model.bedplate import Strategy
 from cloudconfig.model.coreos import RebootStrategy
@@ -12,8 +15,6 @@ from config_strategies import documents
 from hostkit.document.reference import walk
 from hostkit.document.schema import Kind, Section, keys
 from hostkit.document.source import DocumentError
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def read(text: str) -> CloudConfig:

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from cloudconfig.reference import markdown
-from config_documents import ROOT, cloud_configs
 
 from builder.config_cli import examine
+from cloudconfig.reference import markdown
+from config_documents import ROOT, cloud_configs
 
 
 @pytest.mark.parametrize(("page", "text"), cloud_configs())

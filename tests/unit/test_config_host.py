@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
 from cloudconfig import host, intake, report, store
 from cloudconfig.host import Stage
 from cloudconfig.places import Places

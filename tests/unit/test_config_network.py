@@ -16,13 +16,13 @@ import re
 from pathlib import Path
 
 import pytest
-from hostkit.document.schema import Reading
-from hostkit.document.source import DocumentError, Problem
 
 from cloudconfig.desired import Affects, Desired, File, Reaction
 from cloudconfig.document import read_document
 from cloudconfig.model.network import Network, read_network_config
 from cloudconfig.render.network import render
+from hostkit.document.schema import Reading
+from hostkit.document.source import DocumentError, Problem
 
 FIXTURES = Path(__file__).parent / "network_fixtures"
 FILE = Path("network-config")

@@ -3,8 +3,10 @@
 from dataclasses import replace
 from pathlib import PurePosixPath
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from cloudconfig.desired import Affects, Command, Desired, File, Link, Reaction
-from cloudconfig.verbs import UnitCommand
 from cloudconfig.plan import (
     Drop,
     Observed,
@@ -19,8 +21,7 @@ from cloudconfig.plan import (
     managed_after,
     merged,
 )
-from hypothesis import given
-from hypothesis import strategies as st
+from cloudconfig.verbs import UnitCommand
 
 MOTD = PurePosixPath("/etc/motd")
 UNIT = PurePosixPath("/etc/systemd/system/web.service")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from cloudconfig.model.top import SCHEMA
 from cloudconfig.reference import json_schema, markdown
 from hostkit.document.reference import walk

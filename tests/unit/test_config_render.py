@@ -5,12 +5,13 @@ import gzip
 from pathlib import Path, PurePosixPath
 
 import pytest
+
 from cloudconfig.desired import Affects, Command, Desired, Fetched, File, Link
 from cloudconfig.document import read_document
 from cloudconfig.facts import Facts
-from cloudconfig.verbs import UnitCommand
 from cloudconfig.render import extensions, files, hosts, units, users
 from cloudconfig.render.errors import RenderError
+from cloudconfig.verbs import UnitCommand
 
 FACTS = Facts(
     passwd="\n".join(("root:x:0:0:root:/root:/usr/bin/bash", "nobody:x:65534:65534::/:/x", "")),
@@ -82,6 +83,7 @@ def test_a_users_number_follows_from_its_name_alone() -> None:
         ("users: [{name: root}]", "the image has a user of that name"),
         ("users: [{name: web, uid: 65534}]", "not a whole number from 1 to 59999"),
         ("users: [{name: web, primary_group: www}]", "there is no group www"),
+        ("users: [{name: web}, {name: web}]", "twice"),
     ],
 )
 def test_accounts_that_cannot_be(text: str, words: str) -> None:
@@ -164,6 +166,13 @@ def test_templates_are_enabled_as_their_default_instance() -> None:
         units, f'coreos: {{units: [{{name: a@.service, enable: true, content: "{content}"}}]}}'
     )
     assert str(found.items[1].path).endswith("wants/a@one.service")
+
+
+@pytest.mark.parametrize("word", ["Alias=../../passwd", "WantedBy=../x.target"])
+def test_links_stay_in_their_folder(word: str) -> None:
+    text = f'coreos: {{units: [{{name: a.service, enable: true, content: "[Install]\\n{word}"}}]}}'
+    with pytest.raises(RenderError, match="which is no unit"):
+        rendered(units, text)
 
 
 def test_enable_without_an_install_section() -> None:

@@ -4,14 +4,15 @@ import json
 from pathlib import Path, PurePosixPath
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from cloudconfig.desired import Desired, Fetched, File
 from cloudconfig.document import read_document
 from cloudconfig.facts import Facts
 from cloudconfig.manifests import pod_problem
 from cloudconfig.render import agents
 from hostkit.document.source import DocumentError
-from hypothesis import given
-from hypothesis import strategies as st
 
 FOLDER = PurePosixPath("/etc/bedplate")
 POD = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\nspec: {containers: []}\n"

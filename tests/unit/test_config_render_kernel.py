@@ -3,13 +3,14 @@
 from pathlib import Path, PurePosixPath
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from cloudconfig.desired import Affects, Desired, File, Reaction
 from cloudconfig.document import read_document
 from cloudconfig.facts import Facts
 from cloudconfig.render import kernel
 from hostkit.document.source import DocumentError
-from hypothesis import given
-from hypothesis import strategies as st
 
 SYSCTL = Affects("systemd-sysctl.service", Reaction.START)
 MODULES = Affects("systemd-modules-load.service", Reaction.START)

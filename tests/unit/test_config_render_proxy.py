@@ -4,6 +4,9 @@ import shlex
 from pathlib import Path, PurePosixPath
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from cloudconfig.desired import Affects, Desired, File
 from cloudconfig.document import read_document
 from cloudconfig.facts import Facts
@@ -11,8 +14,6 @@ from cloudconfig.model.bedplate import Bedplate, Proxy
 from cloudconfig.model.top import CloudConfig
 from cloudconfig.render import proxy
 from hostkit.document.source import DocumentError
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def rendered(body: str) -> Desired:

@@ -6,6 +6,9 @@ import tomllib
 from pathlib import Path, PurePosixPath
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from cloudconfig.desired import Desired, File
 from cloudconfig.document import read_document
 from cloudconfig.facts import Facts
@@ -13,8 +16,6 @@ from cloudconfig.model.bedplate import Bedplate, Registry
 from cloudconfig.model.top import CloudConfig
 from cloudconfig.render import registry
 from hostkit.document.source import DocumentError
-from hypothesis import given
-from hypothesis import strategies as st
 
 REGISTRIES = PurePosixPath("/etc/containers/registries.conf.d/50-bedplate.conf")
 CREDENTIALS = PurePosixPath("/run/containers/0/auth.json")

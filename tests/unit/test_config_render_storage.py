@@ -4,6 +4,9 @@ import string
 from pathlib import Path, PurePosixPath
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from cloudconfig.desired import Desired, File, Link, MakeFileSystem, Partition, SwapFile
 from cloudconfig.document import Document, read_document
 from cloudconfig.facts import Facts
@@ -12,8 +15,6 @@ from cloudconfig.render import storage
 from cloudconfig.render.errors import RenderError
 from cloudconfig.unitnames import device_node, escape_path, partition_node
 from hostkit.document.source import DocumentError
-from hypothesis import given
-from hypothesis import strategies as st
 
 UNITS = "/etc/systemd/system/"
 GIB = 1 << 30
@@ -235,7 +236,7 @@ def test_what_cloud_init_alone_has_is_warned_of() -> None:
         ('[/dev/vdb, /var/x, ext4, "a\\\\"]', "are no mount options"),
         ("[/dev/vdb, /var/x, ext4, x-systemd.makefs]", "file systems are made by fs_setup"),
         ("[/dev/vdb, /var/x, ext4, x-systemd.mount-timeout=soon]", "expected a length of time"),
-        ("[/dev/vdb, /var/x, ext4, x-systemd.before=/dev/vdc]", "a device waits for nothing"),
+        ("[/dev/vdb, /var/x, ext4, x-systemd.before=/dev/vdc]", "those wait for nothing"),
         ("[/dev/vdb, /var/x, ext4, x-systemd.after=x]", "expected a unit's name or a path"),
         ("[/dev/vdb, /var/x, ext4, x-systemd.automount=1]", "expected no value"),
         ("[/dev/vdb, /var/x, ext4, x-systemd.frob]", "known after x-systemd. are"),
@@ -332,14 +333,24 @@ def test_disks_and_file_systems_are_wanted_by_their_devices() -> None:
     assert desired.partitions == (
         Partition("/dev/vdb", (Share(50), Share(50)), overwrite=True),
         Partition("/dev/nvme1n1", (Share(100),)),
-        Partition("/dev/vdd", (Share(30, "swap"), Share(60))),
+        Partition("/dev/vdd", (Share(30, swap=True), Share(60))),
     )
     assert desired.file_systems == (
         MakeFileSystem("/dev/vdb2", "ext4", "data"),
         MakeFileSystem("/dev/nvme1n1p1", "ext4", overwrite=True),
         MakeFileSystem("/dev/vdc", "swap"),
         MakeFileSystem("/dev/vdf1", "ext4"),
+        # By its type; fs_setup says nothing of it.
+        MakeFileSystem("/dev/vdd1", "swap"),
     )
+
+
+def test_what_fs_setup_says_of_a_swap_partition_counts() -> None:
+    desired = rendered(
+        "disk_setup: {/dev/vdd: {layout: [[30, swap], 60], overwrite: true}}\n"
+        "fs_setup: [{device: /dev/vdd, partition: 1, filesystem: swap, label: s}]"
+    )
+    assert desired.file_systems == (MakeFileSystem("/dev/vdd1", "swap", "s"),)
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@
 from pathlib import Path, PurePosixPath
 
 import pytest
+
 from cloudconfig.desired import Affects, Command, Desired, File, Link
 from cloudconfig.document import read_document
 from cloudconfig.facts import Facts
-from cloudconfig.verbs import UnitCommand
 from cloudconfig.render import time
 from cloudconfig.render.errors import RenderError
+from cloudconfig.verbs import UnitCommand
 from hostkit.document.source import DocumentError
 
 UNIT = "systemd-timesyncd.service"

@@ -7,11 +7,6 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 import pytest
-from cloudconfig.certificates import certificates, in_pem
-from cloudconfig.desired import Affects, File
-from cloudconfig.document import read_document
-from cloudconfig.facts import Facts
-from cloudconfig.render import trust
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -20,9 +15,15 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
-from hostkit.document.source import DocumentError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from cloudconfig.certificates import certificates, in_pem
+from cloudconfig.desired import Affects, File
+from cloudconfig.document import read_document
+from cloudconfig.facts import Facts
+from cloudconfig.render import trust
+from hostkit.document.source import DocumentError
 
 IMAGE = b"-----BEGIN CERTIFICATE-----\nimage\n-----END CERTIFICATE-----"
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -106,6 +107,27 @@ def test_what_is_no_certificate_is_refused_in_its_place(text: str, message: str)
 def test_nobody_at_all_cannot_be_trusted() -> None:
     with pytest.raises(DocumentError, match="not even updates"):
         read_document(b"#cloud-config\nca_certs: {remove_defaults: true}\n", Path("c.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("3006300030000300", True),
+        ("30083000300003000500", False),  # something after the signature
+        ("3004300030000300", False),  # the signature after the end
+        ("30063000300003000500", False),  # something after the end
+        ("3006300030000400", False),
+        ("308006300030000300", False),  # no length at all, as DER never has it
+        ("30850000000006300030000300", False),
+    ],
+)
+def test_a_certificate_is_three_parts_and_no_more(text: str, *, right: bool) -> None:
+    try:
+        certificates(in_pem(bytes.fromhex(text)))
+    except ValueError:
+        assert not right
+    else:
+        assert right
 
 
 DER = certificates(authority("first"))[0]

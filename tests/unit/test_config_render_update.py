@@ -4,6 +4,9 @@ import json
 from pathlib import Path, PurePosixPath
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from cloudconfig.desired import Affects, Desired, File
 from cloudconfig.document import read_document
 from cloudconfig.facts import Facts
@@ -11,9 +14,6 @@ from cloudconfig.model.top import CloudConfig
 from cloudconfig.render import update
 from cloudconfig.render.errors import RenderError
 from hostkit.document.source import DocumentError
-from hypothesis import given
-from hypothesis import strategies as st
-
 from updater import config as updater_config
 
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from cloudconfig import document
 from cloudconfig.sources import (
     baked,
@@ -19,7 +20,6 @@ from cloudconfig.sources import (
 from cloudconfig.sources.base import Machine, Offer, Source, SourceError
 from config_sources_kit import DOCUMENT, Laid
 from metadata_servers import KEY, Instance, nocloud_files, openstack_files
-
 from updater import programs
 
 

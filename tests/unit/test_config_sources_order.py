@@ -2,6 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from cloudconfig.sources import order, web
 from cloudconfig.sources.base import Machine, Offer, Source, SourceError
 from cloudconfig.sources.order import Found, Outcome, find, wants_network

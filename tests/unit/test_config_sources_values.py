@@ -4,6 +4,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from cloudconfig.kinds import HOSTNAME
 from cloudconfig.model.network import read_network_config
 from cloudconfig.model.users import SSH_KEY
@@ -19,8 +22,6 @@ from cloudconfig.sources.order import Outcome, find
 from cloudconfig.sources.values import Checked
 from config_sources_kit import Laid
 from hostkit.document.kinds import Text
-from hypothesis import given
-from hypothesis import strategies as st
 from metadata_servers import KEY
 
 # --- single values

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from cloudconfig.sources import base, command_line, nocloud_net, web
 from cloudconfig.sources import ec2 as ec2_source
 from cloudconfig.sources import gce as gce_source

@@ -3,8 +3,8 @@ from array import array
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from storage_samples import BLOCK, build_tree, image_of
 
+from storage_samples import BLOCK, build_tree, image_of
 from updater import converge
 from updater.manifest import Root
 from updater.verity import Tree, parse_tree

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, time, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from storage_samples import image_of, make_release
 
+from storage_samples import image_of, make_release
 from updater import decide
 from updater.channel import Channel, Promotion, Wave, place
 from updater.config import Strategy, Weekday, Window

@@ -3,14 +3,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hostkit.document.schema import keys
-from hostkit.document.source import DocumentError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from builder.definition.load import load
 from builder.definition.model import Definition
 from builder.definition.reference import to_plain
+from hostkit.document.schema import keys
+from hostkit.document.source import DocumentError
 from updater.errors import InputError
 from updater.version import Version
 

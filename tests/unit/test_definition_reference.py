@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hostkit.document.schema import keys
 
 from builder.definition import model
 from builder.definition.cli import add_commands, parse_overrides
 from builder.definition.load import load
 from builder.definition.reference import json_schema, markdown
+from hostkit.document.schema import keys
 from updater.errors import InputError
 
 ROOT = Path(__file__).parents[2]

@@ -1,10 +1,10 @@
 from pathlib import Path, PurePosixPath
 
 import pytest
-from hostkit.document.source import DocumentError
 
 from builder.definition.load import load
 from builder.definition.render import LaidFile, laid_files, render, write_files
+from hostkit.document.source import DocumentError
 from updater.errors import InputError
 
 

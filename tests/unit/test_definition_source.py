@@ -1,6 +1,9 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from hostkit.document.source import (
     DocumentError,
     Limits,
@@ -14,9 +17,6 @@ from hostkit.document.source import (
     read,
     scalar_kind,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from updater.errors import InputError
 
 FILE = Path("x.yaml")

@@ -2,8 +2,8 @@ from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
-from build_kit import Tools, plant
 
+from build_kit import Tools, plant
 from builder.steps.disk import Sizes, SlotFiles, make_disk, make_uki, slot_uuids
 from builder.steps.seal import SALT, Seal, SealError, seal, stable_uuid
 

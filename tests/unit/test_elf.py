@@ -1,7 +1,6 @@
 from pathlib import Path
 
 from build_kit import elf, plant, readelf, tools
-
 from builder.steps.elf import is_elf, library_closure, needed_libraries
 from builder.steps.tree import entries
 

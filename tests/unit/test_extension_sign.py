@@ -5,19 +5,19 @@ import shutil
 from pathlib import Path
 
 import pytest
-from build_kit import names, plant, readelf, tools
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
-from trust_kit import CHEAP, PASSPHRASE
 
+from build_kit import names, plant, readelf, tools
 from builder import extension
 from builder.definition.load import load
 from builder.extension import Signer, make_extension_disk, sign
 from builder.extension_cli import read_signer
 from builder.trust.certificates import EXTENSIONS, SECURE_BOOT, generate_pair
+from trust_kit import CHEAP, PASSPHRASE
 from updater.errors import InputError
 
 ROOT_HASH = "ab" * 32

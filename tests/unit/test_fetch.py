@@ -8,10 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
 from metadata_servers import Answer, Request
 from metadata_servers import Server as MetadataServer
 from storage_server import Asked, Behaviour, FakeClock, Server, good
-
 from updater.fetch import Fetcher, FetchError, Limits, TokenBucket, public
 
 DATA = random.Random(1).randbytes(300_000)  # noqa: S311 - test data

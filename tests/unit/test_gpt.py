@@ -6,8 +6,8 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from storage_samples import disk_image
 
+from storage_samples import disk_image
 from updater import gpt
 from updater.gpt import Copy, GptError, Table
 

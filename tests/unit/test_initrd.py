@@ -3,8 +3,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from build_kit import elf, names, plant, readelf, tools
 
+from build_kit import elf, names, plant, readelf, tools
 from builder.definition.load import load
 from builder.definition.model import Initrd
 from builder.steps.initrd import InitrdError, gather, lay_over, pack

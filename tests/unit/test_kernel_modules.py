@@ -2,8 +2,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from build_kit import Tools, names, plant, tools
 
+from build_kit import Tools, names, plant, tools
 from builder.steps.kernel import KernelError, keep_modules, kernel_version, select, take_kernel
 
 RELEASE = "6.12.1-cloud-amd64"

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from storage_samples import image_of, make_release
 
+from storage_samples import image_of, make_release
 from updater import manifest
 from updater.strict import FormatError
 

@@ -2,8 +2,8 @@ import shlex
 from pathlib import Path
 
 import pytest
-from build_kit import names, plant
 
+from build_kit import names, plant
 from builder.steps.overlay import mask_units, require_units, want_units, write_os_release
 
 UNITS = "usr/lib/systemd/system"

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from build_kit import plant, tools
 
+from build_kit import plant, tools
 from builder.inventory.lock import Lock, LockedPackage, LockError
 from builder.run import CommandError
 from builder.steps import bootstrap as bootstrap_step

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from build_kit import plant
 from rich.console import Console
 
+from build_kit import plant
 from builder import pipeline
 from builder.definition.load import load
 from builder.definition.model import Budgets, Definition

@@ -3,10 +3,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from build_kit import elf, names, plant, readelf, tools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from build_kit import elf, names, plant, readelf, tools
 from builder.steps.prune import ProofError, Rules, offenders, prove, prune
 
 NO_RULES = Rules((), ())

@@ -2,8 +2,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from build_kit import names, plant, tools
 
+from build_kit import names, plant, tools
 from builder.steps import python
 from builder.steps.python_closure import imported_files
 

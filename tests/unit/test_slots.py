@@ -3,8 +3,8 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from storage_samples import disk_image
 
+from storage_samples import disk_image
 from updater import gpt, slots
 from updater.slots import EMPTY_LABEL, ESP, ROOT, ROOT_VERITY, SlotError
 from updater.version import Version

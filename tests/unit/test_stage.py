@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from storage_samples import (
     BLOCK,
     Release,
@@ -17,7 +18,6 @@ from storage_samples import (
     make_release,
 )
 from storage_server import Asked, FakeClock, Server, good
-
 from updater import blocks, stage
 from updater.fetch import Fetcher, FetchError, Limits
 from updater.slots import Layout

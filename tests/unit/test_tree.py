@@ -5,10 +5,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from build_kit import names, plant
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from build_kit import names, plant
 from builder.steps.tree import entries, leads_somewhere, matches, trail, within
 
 NAME = st.text(st.sampled_from("ab.*[]?+\n \\^$"), min_size=1, max_size=4).filter(

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import requests
-from trust_kit import CHEAP, NOW, PASSPHRASE, make_build, make_store, open_store
 
 from builder.trust import pkcs8
 from builder.trust.cli import add_commands
@@ -19,6 +18,7 @@ from builder.trust.publish import Signing
 from builder.trust.release_cli import parse_days, parse_wave
 from builder.trust.repository import Repository
 from builder.trust.show import in_words
+from trust_kit import CHEAP, NOW, PASSPHRASE, make_build, make_store, open_store
 from updater.channel import Wave
 from updater.errors import BedplateError
 

@@ -7,9 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from trust_kit import NOW, Site, make_build, make_store, served_site
 
 from builder.trust.repository import KeyChange
+from trust_kit import NOW, Site, make_build, make_store, served_site
 from updater import trust, tufcache
 from updater.channel import Channel, Wave
 from updater.errors import BedplateError

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from trust_kit import Client, Site, make_build, make_store, new_site, open_store
 from tuf.api.exceptions import RepositoryError
 
 from builder.trust.keys import KeyRing
 from builder.trust.repository import KeyChange, Repository
+from trust_kit import Client, Site, make_build, make_store, new_site, open_store
 from updater.version import Version
 
 ONE, TWO = Version.parse("1"), Version.parse("2")

@@ -17,12 +17,12 @@ from securesystemslib.signer import (  # type: ignore[import-untyped]  # ships n
     SIGNER_FOR_URI_SCHEME,
     CryptoSigner,
 )
-from trust_kit import CHEAP, PASSPHRASE, make_store, open_store
 
 from builder.trust import certificates, passphrase, publickey
 from builder.trust.errors import KeyStoreError, PassphraseError, ReleaseInputError
 from builder.trust.keys import KeyRing, complete, generate, load_private_key, refer
 from builder.trust.pkcs8 import ScryptCost, encrypt
+from trust_kit import CHEAP, PASSPHRASE, make_store, open_store
 from updater.errors import BedplateError
 
 

@@ -6,7 +6,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from trust_kit import NOW, Site, make_build, make_store, served_site
 from tuf.api.exceptions import (
     BadVersionNumberError,
     ExpiredMetadataError,
@@ -16,6 +15,7 @@ from tuf.api.exceptions import (
 )
 
 from builder.trust.errors import TrustError
+from trust_kit import NOW, Site, make_build, make_store, served_site
 from updater.version import Version
 
 ONE = Version.parse("1")

@@ -7,7 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from trust_kit import CHEAP, NOW, PASSPHRASE, Site, make_build, make_store, open_store, served_site
 from tuf.api.exceptions import RepositoryError
 
 from builder.trust.errors import ReleaseInputError, TrustError
@@ -15,6 +14,7 @@ from builder.trust.keys import KeyRing, generate
 from builder.trust.publish import SIGNED_FIELD
 from builder.trust.repository import Repository
 from builder.trust.status import Validity, as_json, status_of
+from trust_kit import CHEAP, NOW, PASSPHRASE, Site, make_build, make_store, open_store, served_site
 from updater import channel as channel_format
 from updater import manifest as manifest_format
 from updater.channel import Wave

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from trust_kit import NOW, Client, Site, make_build, make_store, open_store, served_site
 
 from builder.trust.errors import ReleaseInputError, TrustError
 from builder.trust.keys import KeyRing
 from builder.trust.repository import KeyChange
 from builder.trust.tuf_types import Signer
+from trust_kit import NOW, Client, Site, make_build, make_store, open_store, served_site
 from updater.version import Version
 
 ONE = Version.parse("1")

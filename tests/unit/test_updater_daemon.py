@@ -8,10 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+
 from agent_kit import CONFIG, TWO, Machine, machine, quick_path, release_of, to
 from storage_samples import Release
 from storage_server import Server
-
 from updater import cli, config, daemon, health, notify, programs, state, status
 from updater.agent import Agent, Check
 from updater.config import Strategy

@@ -2,10 +2,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from build_kit import plant
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from build_kit import plant
 from builder.verify import DifferenceError, compare
 
 

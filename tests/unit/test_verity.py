@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from storage_samples import BLOCK, build_tree, image_of, noise
 
+from storage_samples import BLOCK, build_tree, image_of, noise
 from updater.manifest import Root
 from updater.verity import (
     VerityError,

@@ -6,8 +6,8 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
-from storage_samples import BLOCK, image_of
 
+from storage_samples import BLOCK, image_of
 from updater import wire
 from updater.manifest import Root
 from updater.wire import Index, WireError

@@ -4,9 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from site_of_tests import UPDATE_SECONDS, Guest
-
 from builder.vm.wait import wait_until
+from site_of_tests import UPDATE_SECONDS, Guest
 
 
 def rolls_back(guest: Guest, version: str) -> None:

@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from builder.vm.wait import wait_until
 from faultserver import FaultServer
 from site_of_tests import BOOT_SECONDS, UPDATE_SECONDS, Guest, Site
-
-from builder.vm.wait import wait_until
 
 _RANDOM = random.SystemRandom()
 _LONGEST_COMMIT = 12.0  # seconds

@@ -5,6 +5,7 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
+
 from site_of_tests import PROJECT, Guest
 
 _SHOWN_LINES = 30

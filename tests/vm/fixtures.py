@@ -4,10 +4,10 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from faultserver import FaultServer
-from site_of_tests import CACHE, Guest, Site, guest_of, source_digest
 
 from builder.report import Reporter
+from faultserver import FaultServer
+from site_of_tests import CACHE, Guest, Site, guest_of, source_digest
 
 logging.getLogger("builder").setLevel(logging.INFO)
 

@@ -2,15 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
+
+import pytest
 
 import config_disks
-import pytest
-from faultserver import FaultServer
-from site_of_tests import BOOT_SECONDS, Guest, Host, Site, guest_of, tools
-
 from builder.vm.config import Disk
 from builder.vm.wait import wait_until
+from faultserver import FaultServer
+from site_of_tests import BOOT_SECONDS, Guest, Host, Site, guest_of, tools
 
 _MIB = 1 << 20
 

@@ -10,16 +10,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 import config_disks
 import metadata_servers as clouds
-import pytest
-from metadata_servers import Instance, Server
-from site_of_tests import BOOT_SECONDS, CACHE, GIB, Site, tools
-
 from builder.vm.accelerator import accelerator
 from builder.vm.config import Disk, MachineConfig, UserNetwork
 from builder.vm.machine import Machine
 from builder.vm.uki import kernel_of
+from metadata_servers import Instance, Server
+from site_of_tests import BOOT_SECONDS, CACHE, GIB, Site, tools
 
 _META = b"instance-id: i-test\n"
 

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-from faultserver import FaultServer
-from site_of_tests import BOOT_SECONDS, PASSPHRASE, Site, guest_of
 
 from builder.extension import Signer
 from builder.extension_cli import read_signer
 from builder.trust import certificates
 from builder.vm.wait import WaitError
+from faultserver import FaultServer
+from site_of_tests import BOOT_SECONDS, PASSPHRASE, Site, guest_of
 
 
 def stranger(folder: Path) -> Signer:

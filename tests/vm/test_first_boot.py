@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from site_of_tests import PROJECT, Guest
 
 _LOGINS = (

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import requests
-from site_of_tests import Site, tools
 
 from builder.run import spawn
 from builder.steps.toolbox import toolbox
 from builder.vm.wait import wait_until
+from site_of_tests import Site, tools
 from updater import trust
 from updater.fetch import Fetcher, Limits
 

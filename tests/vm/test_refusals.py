@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from faultserver import FaultServer, Garble, LieAboutLength, Rule, Trickle, Truncate
-from site_of_tests import Guest, Site
 
 from builder.trust.publish import Signing
 from builder.trust.repository import KeyChange, Repository
+from faultserver import FaultServer, Garble, LieAboutLength, Rule, Trickle, Truncate
+from site_of_tests import Guest, Site
 
 
 @pytest.fixture(autouse=True)

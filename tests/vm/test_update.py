@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from badreleases import rolls_back
 from faultserver import FaultServer
 from site_of_tests import PROJECT, Guest, Site

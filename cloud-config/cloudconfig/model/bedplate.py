@@ -5,9 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from hostkit.document.kinds import Choice, Text
-from hostkit.document.schema import ListOf, MapOf, Section, key
-
 from cloudconfig.kinds import (
     BASE_URL,
     BOOLEAN,
@@ -21,6 +18,8 @@ from cloudconfig.kinds import (
 )
 from cloudconfig.manifests import pod_problem
 from cloudconfig.model.network import NETWORK, Network
+from hostkit.document.kinds import Choice, Text
+from hostkit.document.schema import ListOf, MapOf, Section, key
 from updater.version import CHANNEL_PATTERN
 
 NAME = Text("a name in lower case such as web", r"[a-z0-9]([a-z0-9.\-]{0,61}[a-z0-9])?")

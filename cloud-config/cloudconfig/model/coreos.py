@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
 
-from hostkit.document.kinds import Choice, Parsed, Text
-from hostkit.document.schema import ListOf, Section, key
-
 from cloudconfig.kinds import BASE_URL, BOOLEAN, LINE, SECRET, SECRET_LINE, UNIT, between
 from cloudconfig.verbs import UnitCommand
+from hostkit.document.kinds import Choice, Parsed, Text
+from hostkit.document.schema import ListOf, Section, key
 from updater.version import CHANNEL_PATTERN
 
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
 
+from cloudconfig.kinds import BOOLEAN, HTTPS, PATH, SECRET, SECRET_LINE, SHA256
 from hostkit.document.kinds import Choice, Mode, Text
 from hostkit.document.schema import ListOf, MapOf, Section, key
-
-from cloudconfig.kinds import BOOLEAN, HTTPS, PATH, SECRET, SECRET_LINE, SHA256
 
 
 class Encoding(Enum):

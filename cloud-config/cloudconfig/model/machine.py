@@ -4,12 +4,11 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from cloudconfig.certificates import certificates
+from cloudconfig.kinds import BOOLEAN, LINE, URL, Either, Integer
 from hostkit.document.kinds import Choice, Text
 from hostkit.document.schema import Kind, ListOf, Reading, Section, key
 from hostkit.document.source import Node
-
-from cloudconfig.certificates import certificates
-from cloudconfig.kinds import BOOLEAN, LINE, URL, Either, Integer
 
 SERVER = Text("a time server's name or address", r"[A-Za-z0-9.:\-]+", limit=253)
 

@@ -5,11 +5,10 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from hostkit.document.schema import Kind, Reading, Wrong, is_null
-from hostkit.document.source import Node, Place, Sequence, shown
-
 from cloudconfig.kinds import UNIT, seconds
 from cloudconfig.unitnames import NAME_LIMIT, unit_for
+from hostkit.document.schema import Kind, Reading, Wrong, is_null
+from hostkit.document.source import Node, Place, Sequence, shown
 
 # The root is read-only, so only below these can a mount point be made.
 TOPS = ("/var", "/run", "/tmp")  # noqa: S108 - named for what a host may write
@@ -24,12 +23,6 @@ _DEVICE = r"/[^\s\\\"'\x00-\x1f\x7f]+|(LABEL|UUID|PARTLABEL|PARTUUID)=[^/\"'\x00
 _SHORT = r"(x?[svh]d[a-z]{1,2}[0-9]{0,3}|nvme[0-9]+n[0-9]+(p[0-9]+)?)"
 _WORD = r"[^\s\\\"'\x00-\x1f\x7f]+"
 _DROPPED = frozenset(("defaults", "auto", "rw", "sw", "user", "users", "owner", "group", "nouser"))
-# systemd.mount(5), "fstab": with a time or a unit or a path after `=`, or alone.
-TIMES = frozenset(("idle-timeout", "mount-timeout", "device-timeout"))
-UNITS = frozenset(("requires", "after", "before"))
-PATHS = frozenset(("requires-mounts-for",))
-ALONE = frozenset(("automount", "growfs", "rw-only", "device-bound"))
-_MAKEFS = "file systems are made by fs_setup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +175,7 @@ def _keeps(option: str, place: Place, reading: Reading) -> bool:
     if not option.startswith("x-systemd."):
         return True
     name, _, value = option.removeprefix("x-systemd.").partition("=")
-    if name in UNITS and value.startswith("cloud-"):
+    if value.startswith("cloud-"):
         reading.warn(place, f"{option} does nothing here: there is no cloud-init")
         return False
     if wrong := _systemd_problem(name, value):
@@ -192,24 +185,25 @@ def _keeps(option: str, place: Place, reading: Reading) -> bool:
 
 def _systemd_problem(name: str, value: str) -> str | None:
     if name in ("makefs", "pcrfs"):
-        return _MAKEFS
-    if name in TIMES:
-        return None if _is_time(value) else "expected a length of time such as 30s"
-    if name == "before" and (value.startswith("/dev/") or value.endswith(".device")):
-        return "a device waits for nothing"
-    if name in UNITS:
-        unit = re.fullmatch(UNIT.pattern, value) or _is_path(value)
-        return None if unit else "expected a unit's name or a path"
-    if name in PATHS:
-        return None if _is_path(value) else "expected an absolute path"
-    if name in ALONE:
+        return "file systems are made by fs_setup"
+    if name in _ALONE:
         return f"expected no value, found {shown(value)}" if value else None
-    names = ", ".join(sorted(TIMES | UNITS | PATHS | ALONE))
-    return f"not supported; known after x-systemd. are {names}"
+    if name in _WITH_VALUE:
+        is_right, expected = _WITH_VALUE[name]
+        return None if is_right(value) else f"expected {expected}"
+    return f"not supported; known after x-systemd. are {', '.join(sorted({*_ALONE, *_WITH_VALUE}))}"
 
 
 def _is_path(value: str) -> bool:
     return value.startswith("/") and ".." not in value.split("/")
+
+
+def _is_unit(value: str) -> bool:
+    return _is_path(value) or re.fullmatch(UNIT.pattern, value) is not None
+
+
+def _can_wait(value: str) -> bool:
+    return _is_unit(value) and not value.startswith("/dev/")
 
 
 def _is_time(value: str) -> bool:
@@ -219,4 +213,18 @@ def _is_time(value: str) -> bool:
         return False
 
 
+# What systemd.mount(5), "fstab", knows after `x-systemd.`: options that stand alone, and those
+# with a value, each with the check of it and what is expected.
+_ALONE = frozenset(("automount", "growfs", "rw-only", "device-bound"))
+_TIME = (_is_time, "a length of time such as 30s")
+_UNIT = (_is_unit, "a unit's name or a path")
+_WITH_VALUE = {
+    "idle-timeout": _TIME,
+    "mount-timeout": _TIME,
+    "device-timeout": _TIME,
+    "requires": _UNIT,
+    "after": _UNIT,
+    "before": (_can_wait, "a unit's name or a path, and no device: those wait for nothing"),
+    "requires-mounts-for": (_is_path, "an absolute path"),
+}
 MOUNTS = Mounts()

@@ -9,11 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hostkit.document.schema import Kind, Part, Reading, Section, Wrong, key
-from hostkit.document.source import DocumentError, Node, Place, Problem, Scalar, decode, parse
-from hostkit.document.source import Mapping as MappingNode
-from hostkit.document.source import Sequence as SequenceNode
-
 from cloudconfig.kinds import Integer
 from cloudconfig.model.network_checks import Path as FaultPath
 from cloudconfig.model.network_checks import faults
@@ -33,6 +28,10 @@ from cloudconfig.model.network_kinds import CARD, NEW_NAME, RENDERER, DevicesOf
 from cloudconfig.model.network_tunnels import TUNNEL, Tunnel
 from cloudconfig.model.network_v1 import SCHEMA as VERSION_1_SCHEMA
 from cloudconfig.model.network_v1 import as_version_2
+from hostkit.document.schema import Kind, Part, Reading, Section, Wrong, key
+from hostkit.document.source import DocumentError, Node, Place, Problem, Scalar, decode, parse
+from hostkit.document.source import Mapping as MappingNode
+from hostkit.document.source import Sequence as SequenceNode
 
 
 @dataclass(frozen=True, slots=True)

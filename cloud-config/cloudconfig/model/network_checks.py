@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from cloudconfig.model.network_devices import Device, Ethernet, Vlan, Vrf
+from cloudconfig.model.network_devices import Device, Ethernet, LinkLocal, Vlan, Vrf
 from cloudconfig.model.network_groups import Bond, BondMode, Bridge
 from cloudconfig.model.network_parts import Route
 from cloudconfig.model.network_tunnels import Tunnel
@@ -41,6 +41,7 @@ def faults(devices: Devices) -> Iterator[Fault]:
         yield from _addresses(devices)
         for kind, name, device in devices:
             yield from _gateways(kind, name, device)
+            yield from _families(kind, name, device)
             yield from _cards(kind, name, device)
             yield from _bonds(kind, name, device)
         yield from _default_routes(devices)
@@ -175,6 +176,16 @@ def _gateways(kind: str, name: str, device: Device) -> Iterator[Fault]:
         if not by_lease and not any(router in subnet for subnet in subnets):
             message = f"the router {router} is in no subnet of '{name}'; if that is meant, write"
             message += " routes with on-link: true"
+            yield Fault((kind, name, key), message, serious=False)
+
+
+def _families(kind: str, name: str, device: Device) -> Iterator[Fault]:
+    """Routers and DHCPv6 servers are spoken to by link-local addresses (RFC 4861, 8415)."""
+    if device.link_local is None or LinkLocal.IPV6 in device.link_local:
+        return
+    for key in ("accept_ra", "dhcp6"):
+        if getattr(device, key):
+            message = "this needs link-local addresses of IPv6; add ipv6 to link-local"
             yield Fault((kind, name, key), message, serious=False)
 
 

@@ -7,9 +7,6 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from hostkit.document.kinds import Choice
-from hostkit.document.schema import ListOf, Section, key
-
 from cloudconfig.kinds import BOOLEAN, Either, Integer
 from cloudconfig.model.network_kinds import (
     CARD,
@@ -36,6 +33,8 @@ from cloudconfig.model.network_parts import (
     Route,
     Rule,
 )
+from hostkit.document.kinds import Choice
+from hostkit.document.schema import ListOf, Section, key
 
 BY_FILE = "write a file of systemd-networkd with write_files, below /etc/systemd/network"
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address
 
-from hostkit.document.kinds import Choice
-from hostkit.document.schema import ListOf, MapOf, Section, key
-
 from cloudconfig.kinds import BOOLEAN, Integer
 from cloudconfig.model.network_devices import Device, virtual
 from cloudconfig.model.network_kinds import CARD, IPV4, MILLISECONDS, SECONDS, Aliased
+from hostkit.document.kinds import Choice
+from hostkit.document.schema import ListOf, MapOf, Section, key
 
 
 class BondMode(Enum):

@@ -22,12 +22,11 @@ from ipaddress import (
 )
 from typing import Any, Literal
 
+from cloudconfig.kinds import BOOLEAN, Integer, seconds
 from hostkit.document.kinds import Parsed, Text
 from hostkit.document.schema import Kind, Part, Reading, Section, Wrong, entries
 from hostkit.document.source import Entry, Node, Scalar, shown
 from hostkit.document.source import Mapping as MappingNode
-
-from cloudconfig.kinds import BOOLEAN, Integer, seconds
 
 IpAddress = IPv4Address | IPv6Address
 IpInterface = IPv4Interface | IPv6Interface

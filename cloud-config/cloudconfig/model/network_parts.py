@@ -4,10 +4,6 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from hostkit.document.kinds import Choice, Text
-from hostkit.document.schema import Kind, ListOf, Reading, Section, key
-from hostkit.document.source import Mapping, Node, shown
-
 from cloudconfig.kinds import BOOLEAN, HOSTNAME, Integer
 from cloudconfig.model.network_kinds import (
     ADDRESS,
@@ -25,6 +21,9 @@ from cloudconfig.model.network_kinds import (
     IpNetwork,
     interface_of,
 )
+from hostkit.document.kinds import Choice, Text
+from hostkit.document.schema import Kind, ListOf, Reading, Section, key
+from hostkit.document.source import Mapping, Node, shown
 
 
 class RouteType(Enum):

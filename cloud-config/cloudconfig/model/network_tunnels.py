@@ -5,10 +5,6 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
-from hostkit.document.kinds import Choice, Parsed
-from hostkit.document.schema import Kind, ListOf, Reading, Section, key
-from hostkit.document.source import Mapping, Node, shown
-
 from cloudconfig.kinds import BOOLEAN, Integer
 from cloudconfig.model.network_devices import BY_FILE, Device, device_problem, virtual
 from cloudconfig.model.network_kinds import (
@@ -22,6 +18,9 @@ from cloudconfig.model.network_kinds import (
     IpAddress,
     IpNetwork,
 )
+from hostkit.document.kinds import Choice, Parsed
+from hostkit.document.schema import Kind, ListOf, Reading, Section, key
+from hostkit.document.source import Mapping, Node, shown
 
 
 def _port(text: str) -> int | None:

@@ -8,15 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 
-from hostkit.document.kinds import Choice
-from hostkit.document.schema import Reading, Wrong, entries, is_null
-from hostkit.document.source import Entry, Node, Place, Scalar, Sequence, shown
-from hostkit.document.source import Mapping as MappingNode
-
 from cloudconfig.model.network_kinds import CARD, address_of, interface_of
 from cloudconfig.model.network_v1_nodes import Draft, mapping, normal, several, text, unknown
 from cloudconfig.model.network_v1_params import bond_parameters, bridge_parameters
 from cloudconfig.model.network_v1_subnets import route, subnets
+from hostkit.document.kinds import Choice
+from hostkit.document.schema import Reading, Wrong, entries, is_null
+from hostkit.document.source import Entry, Node, Place, Scalar, Sequence, shown
+from hostkit.document.source import Mapping as MappingNode
 
 
 class Item(Enum):

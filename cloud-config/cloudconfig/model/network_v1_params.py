@@ -2,12 +2,11 @@
 
 from contextlib import suppress
 
+from cloudconfig.model.network_devices import BY_FILE
+from cloudconfig.model.network_v1_nodes import Draft, mapping, normal, several, text, unknown
 from hostkit.document.kinds import Text
 from hostkit.document.schema import Reading, Wrong, entries, is_null
 from hostkit.document.source import Node, Scalar, Sequence, shown
-
-from cloudconfig.model.network_devices import BY_FILE
-from cloudconfig.model.network_v1_nodes import Draft, mapping, normal, several, text, unknown
 
 _BOND = {
     "mode": "mode",

@@ -5,12 +5,11 @@ from contextlib import suppress
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 
+from cloudconfig.model.network_v1_nodes import Draft, mapping, normal, several, text, unknown
 from hostkit.document.kinds import Choice, Text
 from hostkit.document.schema import Reading, Wrong, entries, is_null
 from hostkit.document.source import Mapping as MappingNode
 from hostkit.document.source import Node, Scalar, Sequence, shown
-
-from cloudconfig.model.network_v1_nodes import Draft, mapping, normal, several, text, unknown
 
 
 class Subnet(Enum):

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
 
+from cloudconfig.kinds import BOOLEAN
 from hostkit.document.kinds import Choice, Parsed, Text
 from hostkit.document.schema import Kind, ListOf, MapOf, Reading, Section, key
 from hostkit.document.source import Node, Scalar, Sequence, shown
-
-from cloudconfig.kinds import BOOLEAN
 
 # Parts of a path hold no `..`: a device is named by where it is.
 _DEVICE = r"/dev/([A-Za-z0-9_:\-][A-Za-z0-9._:\-]*/){0,3}[A-Za-z0-9_:\-][A-Za-z0-9._:\-]*"
@@ -18,11 +17,9 @@ DEVICE = Text("a device such as /dev/vdb or /dev/disk/by-id/...", _DEVICE, limit
 _SIZE = re.compile(r"([0-9]{1,12}) ?(|B|[KMGT](i?B)?)")
 _UNITS = {"": 0, "B": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 _SMALLEST_SWAP = 1 << 20
-# MBR's and sgdisk's numbers, as cloud-init takes them, in systemd-repart's words (repart.d(5)).
-_TYPES = {
-    **dict.fromkeys(("83", "8300", "Linux", "linux", "linux-generic"), "linux-generic"),
-    **dict.fromkeys(("82", "8200", "swap"), "swap"),
-}
+# MBR's and sgdisk's numbers, as cloud-init takes them.
+_LINUX = frozenset(("83", "8300", "linux", "linux-generic"))
+_SWAP = frozenset(("82", "8200", "swap"))
 
 
 def size(text: str) -> int:
@@ -100,10 +97,10 @@ def _swap_problem(swap: Swap) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One partition: percents of the disk, and its type in systemd-repart's words."""
+    """One partition: percents of the disk, and whether it becomes swap."""
 
     percent: int
-    type: str = "linux-generic"
+    swap: bool = False
 
 
 class Layout(Kind):
@@ -118,7 +115,7 @@ class Layout(Kind):
         return {"anyOf": [{"type": ["boolean", "string"]}, {"type": "array", "items": share}]}
 
     def write(self, value: tuple[Share, ...]) -> object:
-        return [[share.percent, share.type] for share in value]
+        return [[share.percent, 82] if share.swap else share.percent for share in value]
 
     def read(self, node: Node, reading: Reading) -> tuple[Share, ...]:
         if isinstance(node, Sequence):
@@ -149,10 +146,10 @@ class Layout(Kind):
             raise reading.fail(node.place, message)
         if not 1 <= int(number) <= 100:
             raise reading.fail(node.place, f"{number} is not a percentage from 1 to 100")
-        if kind not in _TYPES:
+        if kind.lower() not in _LINUX | _SWAP:
             message = f"the type {shown(kind)} is not known; 83 is Linux (the default), 82 swap"
             raise reading.fail(node.place, message)
-        return Share(int(number), _TYPES[kind])
+        return Share(int(number), swap=kind.lower() in _SWAP)
 
 
 @dataclass(frozen=True, slots=True)

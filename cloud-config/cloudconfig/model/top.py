@@ -4,9 +4,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hostkit.document.kinds import Choice, Text
-from hostkit.document.schema import ListOf, Section, key
-
 from cloudconfig.kinds import BOOLEAN, HOSTNAME, TEXT
 from cloudconfig.model.bedplate import BEDPLATE, Bedplate
 from cloudconfig.model.coreos import COREOS, Coreos
@@ -32,6 +29,8 @@ from cloudconfig.model.storage import (
     Swap,
 )
 from cloudconfig.model.users import GROUPS, SSH_KEY, USERS, User
+from hostkit.document.kinds import Choice, Text
+from hostkit.document.schema import ListOf, Section, key
 
 _NO_PACKAGES = "there is no package manager: run it as a pod, or add a system extension"
 _NO_SCRIPTS = "there is no shell: write a unit (coreos.units) that starts a program, or a pod"

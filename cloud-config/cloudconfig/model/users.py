@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
+from cloudconfig.kinds import ACCOUNT, BOOLEAN, Either, Integer
 from hostkit.document.kinds import Text
 from hostkit.document.schema import ListOf, MapOf, Section, key
-
-from cloudconfig.kinds import ACCOUNT, BOOLEAN, Either, Integer
 
 _NO_LOGIN = "this host has no login; it is an account for services"
 _NO_KEYS = "give keys as ssh_authorized_keys, for the developer extension"

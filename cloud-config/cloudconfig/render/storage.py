@@ -49,7 +49,7 @@ def render(config: CloudConfig, facts: Facts) -> Desired:
             for device, disk in config.disk_setup.items()
             if disk.layout
         ),
-        file_systems=tuple(_file_system(each, config) for each in config.fs_setup),
+        file_systems=tuple(_file_systems(config)),
         swap=_swap_file(config.swap, facts) if config.swap else None,
     )
 
@@ -170,6 +170,17 @@ def _swap_file(swap: Swap, facts: Facts) -> SwapFile:
     known = (swap.size,) if swap.size else (facts.memory, _SWAP_LIMIT, swap.maxsize)
     pages = min(size for size in known if size) // 4096
     return SwapFile(swap.filename, pages * 4096)
+
+
+def _file_systems(config: CloudConfig) -> Iterator[MakeFileSystem]:
+    """Those of fs_setup, and swap on the partitions whose type says so."""
+    given = [_file_system(each, config) for each in config.fs_setup]
+    yield from given
+    for device, disk in config.disk_setup.items():
+        for number, share in enumerate(disk.layout, 1):
+            node = partition_node(device, number)
+            if share.swap and all(each.device != node for each in given):
+                yield MakeFileSystem(node, "swap", overwrite=disk.overwrite)
 
 
 def _file_system(each: FileSystem, config: CloudConfig) -> MakeFileSystem:

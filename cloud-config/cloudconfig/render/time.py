@@ -2,14 +2,13 @@
 
 from pathlib import PurePosixPath
 
-from hostkit.document.schema import nearest
-
 from cloudconfig.desired import Affects, Command, Desired, File, Link
 from cloudconfig.facts import Facts
 from cloudconfig.model.machine import Ntp
 from cloudconfig.model.top import CloudConfig
 from cloudconfig.render.errors import RenderError
 from cloudconfig.verbs import UnitCommand
+from hostkit.document.schema import nearest
 
 _UNIT = "systemd-timesyncd.service"
 _SERVERS = PurePosixPath("/etc/systemd/timesyncd.conf.d/50-bedplate.conf")

@@ -1,5 +1,6 @@
 """`coreos.units`: units, drop-ins, links of enabled and masked ones, commands."""
 
+import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
@@ -9,6 +10,8 @@ from cloudconfig.model.coreos import Unit
 from cloudconfig.model.top import CloudConfig
 from cloudconfig.render.errors import RenderError
 
+# systemd.unit(5), "Description"; no name leads out of the folder.
+_NAME = r"[A-Za-z0-9:_.\\@\-]{1,240}\.[a-z]+"
 FOLDER = PurePosixPath("/etc/systemd/system")
 
 
@@ -62,15 +65,25 @@ def _enabled(unit: Unit, facts: Facts) -> Iterator[Link]:
     ):
         for target in install.get(word, ()):
             found = True
+            _check_name(target, unit.name)
             # A link to the name alone would do; the whole path is what systemctl writes.
             yield Link(FOLDER / f"{target}.{folder}" / name, f"../{unit.name}")
     for alias in install.get("Alias", ()):
         found = True
+        _check_name(alias, unit.name)
         yield Link(FOLDER / alias, unit.name)
     if not found and (unit.content is not None or facts.units):
         raise RenderError(
             f"coreos.units: {unit.name}: enable, but its [Install] section names no unit that"
             " starts it; add WantedBy=multi-user.target, or use command: start"
+        )
+
+
+def _check_name(name: str, unit: str) -> None:
+    if not re.fullmatch(_NAME, name):
+        raise RenderError(
+            f"coreos.units: {unit}: its [Install] section names {ascii(name)[:80]},"
+            " which is no unit"
         )
 
 

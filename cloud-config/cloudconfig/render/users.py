@@ -53,7 +53,10 @@ def _members(config: CloudConfig) -> dict[str, list[str]]:
 def _accounts(users: Sequence[User], groups: dict[str, list[str]], facts: Facts) -> tuple[str, str]:
     """Whole texts of passwd and group."""
     image_users, image_groups = _numbers(facts.passwd), _numbers(facts.group)
+    names = [user.name for user in users]
     for user in users:
+        if names.count(user.name) > 1:
+            raise RenderError(f"users: {user.name}: it stands there twice")
         if user.name in image_users:
             raise RenderError(f"users: {user.name}: the image has a user of that name")
         if user.uid in image_users.values():

@@ -233,7 +233,7 @@ class Section(Kind):
         required = [name for name, known_key in known.items() if known_key.required]
         missing = [name for name in required if name not in seen]
         # A key that is not known may be a missing one, misspelt: one problem is enough of that.
-        misspelt = len(reading.problems) > before and not seen <= known.keys()
+        misspelt = seen - known.keys() - self.ignored.keys()
         if missing and not reading.partial and not misspelt:
             reading.note(node.place, f"missing: {', '.join(missing)}")
         if len(reading.problems) > before:
