@@ -1,12 +1,12 @@
 """Bytes to a checked configuration: what comes before the YAML, the YAML, and what it means."""
 
-import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from cloudconfig.model.top import SCHEMA, CloudConfig
+from cloudconfig.variables import substitute
 from hostkit.document.schema import Reading, Wrong, is_null
 from hostkit.document.source import (
     DocumentError,
@@ -20,9 +20,6 @@ from hostkit.document.source import (
 
 LIMITS = Limits(length=4 << 20, nodes=400_000)
 HEADER = "#cloud-config"
-VARIABLES = ("public_ipv4", "private_ipv4", "public_ipv6", "private_ipv6")
-# A variable, or one that a backslash keeps as it is (coreos-cloudinit, "Substitutions").
-_VARIABLE = re.compile(rf"(\\?)\$({'|'.join(VARIABLES)})\b")
 # What else clouds hand to their guests, by how it begins, and what to do instead.
 _OTHERS = (
     ("#!", "a script: there is no shell here; write a unit (coreos.units) or a pod"),
@@ -57,16 +54,6 @@ def read_document(data: bytes, file: Path, variables: Mapping[str, str] | None =
     if variables is not None:
         text = substitute(text, variables)
     return _typed(parse(text, file, LIMITS) if _says_anything(text) else None, file)
-
-
-def substitute(text: str, variables: Mapping[str, str]) -> str:
-    r"""Put in what is known of `$private_ipv4` and its like; `\\$` keeps one as it is."""
-
-    def value(match: re.Match[str]) -> str:
-        backslash, name = match.groups()
-        return f"${name}" if backslash else variables.get(name, "")
-
-    return _VARIABLE.sub(value, text)
 
 
 def _unpacked(data: bytes, file: Path) -> bytes:

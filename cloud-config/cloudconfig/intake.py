@@ -1,5 +1,8 @@
 """The document of this boot: from the first source that has one."""
 
+from dataclasses import replace
+
+from cloudconfig import variables
 from cloudconfig.host import Stage
 from cloudconfig.places import Places
 from cloudconfig.report import ConfigStatus, InForce, Tried
@@ -37,7 +40,13 @@ def take(places: Places, stage: Stage) -> tuple[Input | None, ConfigStatus]:
     )
     if offer is None or found.failure or found.waiting:
         return None, status
-    return _input(offer), status
+    given = _input(offer)
+    unknown = variables.wanted(given.document) - given.variables.keys()
+    if unknown and stage is Stage.EARLY:
+        # Without the network this host has no address yet.
+        return None, replace(status, waiting_for=tuple(f"${name}" for name in sorted(unknown)))
+    own = variables.own_addresses(unknown)
+    return replace(given, variables={**given.variables, **own}), status
 
 
 def _is_settled(found: Found) -> bool:

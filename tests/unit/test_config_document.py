@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudconfig.document import LIMITS, VARIABLES, Document, read_document, substitute
+from cloudconfig.document import LIMITS, Document, read_document
 from cloudconfig.model.bedplate import Strategy
 from cloudconfig.model.coreos import RebootStrategy
 from cloudconfig.model.top import SCHEMA, CloudConfig
+from cloudconfig.variables import NAMES, substitute
 from config_oracle import FILE, outcome
 from config_strategies import documents
 from hostkit.document.reference import walk
@@ -201,10 +202,10 @@ def test_variables_are_put_in_anywhere_but_behind_a_backslash() -> None:
 
 @given(st.text(alphabet="$\\_aprivte4u6blc \n", max_size=40))
 def test_substitution_leaves_all_else_alone(text: str) -> None:
-    made = substitute(text, dict.fromkeys(VARIABLES, ""))
-    if not any(name in text for name in VARIABLES):
+    made = substitute(text, dict.fromkeys(NAMES, ""))
+    if not any(name in text for name in NAMES):
         assert made == text
-    assert all(made.count(f"${name}") <= text.count(f"${name}") for name in VARIABLES)
+    assert all(made.count(f"${name}") <= text.count(f"${name}") for name in NAMES)
 
 
 def test_limits_are_errors_with_a_place() -> None:

@@ -268,3 +268,17 @@ def test_another_release_reads_the_document_again(
     )
     with pytest.raises(pytest.fail.Exception, match="it was read"):
         kit.run()
+
+
+def test_a_document_with_an_address_waits_for_one(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit.give("#cloud-config\nwrite_files: [{path: /etc/x, content: at $private_ipv4}]\n")
+    status = kit.run()
+    assert status.waiting_for == ("$private_ipv4",)
+    assert not (kit.root / "etc/x").exists()
+    monkeypatch.setattr(
+        "cloudconfig.variables.own_addresses", lambda names: dict.fromkeys(names, "192.0.2.7")
+    )
+    kit.run(Stage.NETWORK)
+    assert kit.read("etc/x") == "at 192.0.2.7"

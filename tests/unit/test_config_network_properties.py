@@ -296,3 +296,20 @@ def test_a_loop_of_any_length_is_found() -> None:
     vlans = {f"v{number}": {"id": 1, "link": f"v{number + 1}"} for number in range(500)}
     with pytest.raises(DocumentError, match="is made of itself"):
         read({"vlans": vlans | {"v500": {"id": 1, "link": "v0"}}})
+
+
+def test_a_long_document_is_read_whole() -> None:
+    many = range(1500)
+    chain = {f"v{number}": {"id": 1, "link": f"v{number + 1}"} for number in many}
+    addresses = [f"10.{number >> 8}.{number & 255}.1/24" for number in many]
+    routes = [{"to": f"192.{n >> 8}.{n & 255}.0/24", "via": "172.16.0.1"} for n in many]
+    eth0 = {"addresses": addresses, "routes": routes}
+    network = read({"vlans": chain, "ethernets": {"v1500": {}, "eth0": eth0}})
+    assert len(contents(network)) == 2 * len(many) + 2
+
+
+def test_name_servers_for_all_interfaces_are_few() -> None:
+    cards = [{"type": "physical", "name": f"eth{number}"} for number in range(9)]
+    servers = {"type": "nameserver", "address": ["10.0.0.1"] * 33}
+    with pytest.raises(DocumentError, match="more than 32 name servers"):
+        read({"version": 1, "config": [*cards, servers]})

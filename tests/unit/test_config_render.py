@@ -14,7 +14,7 @@ from cloudconfig.render.errors import RenderError
 from cloudconfig.verbs import UnitCommand
 
 FACTS = Facts(
-    passwd="\n".join(("root:x:0:0:root:/root:/usr/bin/bash", "nobody:x:65534:65534::/:/x", "")),
+    passwd="root:x:0:0:root:/root:/usr/bin/bash\nnobody:x:65534:65534::/:/x\n",  # noqa: S106
     group="root:x:0:\nadm:x:4:\nnogroup:x:65534:\n",
     units={"podman.socket": "[Install]\nWantedBy=sockets.target\n"},
 )

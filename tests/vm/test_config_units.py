@@ -54,8 +54,9 @@ def _write(text: str, folder: Path) -> list[Path]:
 def _verify(units: list[Path], folder: Path) -> None:
     paths = [str(path) for path in units]
     # It insists on a /run, which the sandbox has not.
-    script = 'mkdir -p /run/systemd && exec systemd-analyze verify --man=no "$@"'
-    toolbox(tools(), folder).run(["sh", "-c", script, "sh", *paths])
+    script = 'mkdir -p /run/systemd && exec systemd-analyze verify --man=no "$@" 2>&1'
+    # What it only ignores is told, and no failure.
+    assert toolbox(tools(), folder).run(["sh", "-c", script, "sh", *paths]) == ""
 
 
 @pytest.mark.parametrize("family", ["mounts", "swap", "units"])
@@ -69,6 +70,9 @@ def test_systemd_finds_something_wrong_where_there_is(tmp_path: Path) -> None:
     unit = tmp_path / "a.service"
     unit.write_text("[Service]\nExecStart=relative\n")
     with pytest.raises(CommandError):
+        _verify([unit], tmp_path)
+    unit.write_text("[Service]\nExecStart=/usr/bin/true\nNicee=1\n")
+    with pytest.raises(AssertionError):
         _verify([unit], tmp_path)
 
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from cloudconfig.model.network_devices import Device, Ethernet, LinkLocal, Vlan, Vrf
 from cloudconfig.model.network_groups import Bond, BondMode, Bridge
+from cloudconfig.model.network_kinds import Subnets
 from cloudconfig.model.network_parts import Route
 from cloudconfig.model.network_tunnels import Tunnel
 
@@ -94,11 +95,16 @@ def _references(devices: Devices) -> Iterator[Fault]:
         if link is not None and link not in known:
             yield Fault((kind, name, "link"), _unknown(link))
         if isinstance(device, Bridge) and device.parameters:
-            for key in ("path_cost", "port_priority"):
-                for port in getattr(device.parameters, key):
-                    if port not in device.interfaces:
-                        message = f"'{port}' is none of the bridge's interfaces"
-                        yield Fault((kind, name, "parameters", key, port), message)
+            yield from _ports(kind, name, device)
+
+
+def _ports(kind: str, name: str, bridge: Bridge) -> Iterator[Fault]:
+    known = set(bridge.interfaces)
+    for key in ("path_cost", "port_priority"):
+        for port in getattr(bridge.parameters, key):
+            if port not in known:
+                message = f"'{port}' is none of the bridge's interfaces"
+                yield Fault((kind, name, "parameters", key, port), message)
 
 
 def _unknown(name: str) -> str:
@@ -106,18 +112,35 @@ def _unknown(name: str) -> str:
 
 
 def _loops(devices: Devices) -> Iterator[Fault]:
-    below = {name: (*members(device), lower(device)) for _, name, device in devices}
+    below: dict[str, set[str]] = {name: set(members(device)) for _, name, device in devices}
+    above: dict[str, set[str]] = {name: set() for name in below}
+    for _, name, device in devices:
+        if (link := lower(device)) is not None:
+            below[name].add(link)
+        for found in below[name]:
+            above[found].add(name)
+    # What has nothing below it, or above it, is in no loop; without it the same is said again.
+    looped = set(below) - _peeled(below, above)
+    looped -= _peeled({name: above[name] & looped for name in looped}, below)
     for kind, name, device in devices:
-        seen: set[str] = set()
-        ahead = [found for found in below[name] if found]
-        while ahead:
-            here = ahead.pop()
-            if here not in seen:
-                seen.add(here)
-                ahead.extend(found for found in below[here] if found)
-        if name in seen:
+        if name in looped:
             key = "interfaces" if members(device) else "link"
             yield Fault((kind, name, key), f"'{name}' is made of itself")
+
+
+def _peeled(needs: dict[str, set[str]], needed: dict[str, set[str]]) -> set[str]:
+    """The names from which a way along `needs` always ends."""
+    left = {name: len(found) for name, found in needs.items()}
+    ready = [name for name, count in left.items() if count == 0]
+    peeled: set[str] = set()
+    while ready:
+        name = ready.pop()
+        peeled.add(name)
+        for other in needed[name] & left.keys():
+            left[other] -= 1
+            if left[other] == 0:
+                ready.append(other)
+    return peeled
 
 
 def _members(devices: Devices) -> Iterator[Fault]:
@@ -168,12 +191,14 @@ def _gateways(kind: str, name: str, device: Device) -> Iterator[Fault]:
     """A router outside of all subnets cannot be reached; a lease may bring its subnet."""
     asked = [("gateway4", device.gateway4), ("gateway6", device.gateway6)]
     asked += [("routes", route.via) for route in device.routes if not route.on_link]
+    subnets = Subnets()
+    for item in device.addresses:
+        subnets.add(item.interface.network, name)
     for key, router in asked:
         if router is None or router.is_link_local:
             continue
         by_lease = device.dhcp4 if router.version == 4 else device.dhcp6 or device.accept_ra
-        subnets = [item.interface.network for item in device.addresses]
-        if not by_lease and not any(router in subnet for subnet in subnets):
+        if not by_lease and subnets.owner(router) is None:
             message = f"the router {router} is in no subnet of '{name}'; if that is meant, write"
             message += " routes with on-link: true"
             yield Fault((kind, name, key), message, serious=False)

@@ -8,7 +8,7 @@ space or a `%`, which systemd would read as more than a value.
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -248,6 +248,28 @@ def renamed(node: Node, names: Mapping[str, str]) -> Node:
         text = names.get(entry.key.text.replace("-", "_"), entry.key.text)
         found.append(Entry(Scalar(entry.key.place, entry.key.kind, text), entry.value))
     return MappingNode(node.place, tuple(found))
+
+
+@dataclass(slots=True)
+class Subnets:
+    """Networks, and whose each is; found by an address in time that does not grow with them."""
+
+    owners: dict[tuple[int, int], dict[int, str]] = field(default_factory=dict)
+
+    def add(self, network: IpNetwork, owner: str) -> None:
+        """Add one; the first owner of a network keeps it."""
+        key = (network.version, network.prefixlen)
+        self.owners.setdefault(key, {}).setdefault(int(network.network_address), owner)
+
+    def owner(self, address: IpAddress) -> str | None:
+        """Whose network `address` is in; of several, the first whose kind was added."""
+        for (version, length), networks in self.owners.items():
+            if version == address.version:
+                rest = address.max_prefixlen - length
+                found = networks.get(int(address) >> rest << rest)
+                if found is not None:
+                    return found
+        return None
 
 
 RENDERER = Renderer()

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 
-from cloudconfig.model.network_kinds import CARD, address_of, interface_of
+from cloudconfig.model.network_kinds import CARD, Subnets, address_of, interface_of
 from cloudconfig.model.network_v1_nodes import Draft, mapping, normal, several, text, unknown
 from cloudconfig.model.network_v1_params import bond_parameters, bridge_parameters
 from cloudconfig.model.network_v1_subnets import route, subnets
@@ -51,6 +51,7 @@ _OWN_KEYS = {
 }
 _REQUIRED = {Item.VLAN: ("vlan_id", "vlan_link")}
 _PARAMETERS = {"bonds": bond_parameters, "bridges": bridge_parameters}
+_EVERYWHERE = 32
 # An outline for editors; the words of version 2 are checked in full.
 SCHEMA: dict[str, object] = {
     "type": "object",
@@ -108,6 +109,7 @@ class _Rewriting:
     drafts: dict[str, Draft] = field(default_factory=dict)
     nameservers: list[dict[str, Node]] = field(default_factory=list)
     routes: list[Node] = field(default_factory=list)
+    everywhere: int = 0  # name servers and domains that every interface gets
 
     def item(self, node: Node) -> None:
         found = {normal(entry.key): entry for entry in entries(node, "a mapping", self.reading)}
@@ -169,8 +171,7 @@ class _Rewriting:
         for found in self.nameservers:
             with suppress(Wrong):
                 self._spread(found)
-        for node in self.routes:
-            self._place_route(node)
+        self._place_routes()
         if len(self.reading.problems) > before:
             raise Wrong
         kinds: dict[str, dict[str, Node]] = {}
@@ -189,25 +190,38 @@ class _Rewriting:
             drafts = [self.drafts[name]]
         else:
             drafts = [draft for draft in self.drafts.values() if draft.reachable]
+            self._check_few(found)
         for draft in drafts or self.drafts.values():
             draft.dns.extend(several(found["address"]) if "address" in found else ())
             draft.search.extend(several(found["search"]) if "search" in found else ())
 
-    def _place_route(self, node: Node) -> None:
+    def _check_few(self, found: dict[str, Node]) -> None:
+        """Every interface gets each of these: without a limit a document could be a bomb."""
+        self.everywhere += sum(len(several(node)) for node in found.values())
+        if self.everywhere > _EVERYWHERE:
+            place = next(iter(found.values())).place
+            message = f"more than {_EVERYWHERE} name servers and domains for all interfaces"
+            raise self.reading.fail(place, message)
+
+    def _place_routes(self) -> None:
         """A route belongs to the interface that has its router in one of its subnets."""
-        pairs = entries(node, "a mapping", self.reading)
-        router = next(entry.value for entry in pairs if entry.key.text == "via")
-        for draft in self.drafts.values():
-            if any(_holds(address, router) for address in draft.addresses):
-                draft.routes.append(node)
-                return
-        message = "the router is in no subnet here; give this route to an interface's subnet"
-        self.reading.note(router.place, message)
+        subnets = Subnets()
+        for name, draft in self.drafts.items():
+            for address in draft.addresses:
+                with suppress(ValueError):
+                    subnets.add(interface_of(_text(address)).network, name)
+        for node in self.routes:
+            pairs = entries(node, "a mapping", self.reading)
+            router = next(entry.value for entry in pairs if entry.key.text == "via")
+            owner = None
+            with suppress(ValueError):
+                owner = subnets.owner(address_of(_text(router)))
+            if owner is None:
+                message = "the router is in no subnet here; give this route to a subnet's routes"
+                self.reading.note(router.place, message)
+            else:
+                self.drafts[owner].routes.append(node)
 
 
-def _holds(address: Node, router: Node) -> bool:
-    if not (isinstance(address, Scalar) and isinstance(router, Scalar)):
-        return False
-    with suppress(ValueError):
-        return address_of(router.text) in interface_of(address.text).network
-    return False
+def _text(node: Node) -> str:
+    return node.text if isinstance(node, Scalar) else ""

@@ -179,9 +179,9 @@ def decode(data: bytes, file: Path, limits: Limits = LIMITS) -> str:
         message = f"longer than the {limits.length} bytes that it may have"
         raise DocumentError([Problem(Place(file, 1, 1), message)])
     try:
-        return data.decode("utf-8-sig")
+        return data.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        before = data[: error.start].decode("utf-8-sig", "replace")
+        before = data[: error.start].decode("utf-8", "replace")
         place = _place_of(before, len(before), file)
         raise DocumentError([Problem(place, "not UTF-8")]) from None
 
