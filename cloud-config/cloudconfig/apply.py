@@ -72,8 +72,8 @@ class Applier:
             socket.sethostname(change.name)
         elif isinstance(change, ReloadManager):
             self._systemctl(("daemon-reload",))
-            # Its dependencies are looked at anew: what is enabled by now starts too.
-            self._systemctl(("start", "--no-block", "default.target"))
+            if change.wanted:
+                self._systemctl(("start", "--no-block", *change.wanted))
         elif isinstance(change, React):
             flags = () if change.reaction is Reaction.START else self._flags
             self._systemctl((change.reaction.value, *flags, change.unit))

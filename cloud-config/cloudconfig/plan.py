@@ -10,6 +10,12 @@ from cloudconfig.verbs import UnitCommand
 
 HOSTNAME = PurePosixPath("/etc/hostname")
 _MANAGER = (PurePosixPath("/etc/systemd/system"), PurePosixPath("/etc/systemd/system.conf.d"))
+# Those that default.target brings with it on these hosts (bootup(7)).
+_TARGETS = (
+    *("default", "multi-user", "basic", "sysinit", "local-fs", "remote-fs", "swap"),
+    *("paths", "sockets", "timers"),
+)
+_LINK_KINDS = ("wants", "requires", "upholds")
 _SHOWN_LINES = 200  # of one file's difference
 
 
@@ -65,7 +71,9 @@ class SetHostname:
 
 @dataclass(frozen=True, slots=True)
 class ReloadManager:
-    """Let systemd read its units anew, and start those that are enabled."""
+    """Let systemd read its units anew, and start those that the boot's targets want by now."""
+
+    wanted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +113,7 @@ def make_plan(desired: Desired, observed: Observed) -> tuple[Change, ...]:
     changes: list[Change] = [*_stopped(drops), *puts, *drops]
     changes += [SetHostname(name) for name in _hostname(puts, drops)]
     if any(path.is_relative_to(folder) for path in changed for folder in _MANAGER):
-        changes.append(ReloadManager())
+        changes.append(ReloadManager(_wanted(puts)))
     changes += _reactions(puts, booting=observed.booting)
     changes += _commands(desired, observed, puts)
     return tuple(changes)
@@ -156,6 +164,18 @@ def _is_so(item: File | Link | Fetched, seen: Seen | None) -> bool:
     return seen.content == item.content
 
 
+def _wanted(puts: Iterable[Put]) -> tuple[str, ...]:
+    """Units newly linked to a target of every boot, which may have been reached already.
+
+    A target that is active does not look at what it wants again.
+    """
+    folders = {
+        _MANAGER[0] / f"{target}.target.{kind}" for target in _TARGETS for kind in _LINK_KINDS
+    }
+    names = [put.item.path.name for put in puts if put.item.path.parent in folders]
+    return tuple(dict.fromkeys(names))
+
+
 def _stopped(drops: Iterable[Drop]) -> list[Change]:
     """Units that are no more are stopped while systemd still knows them."""
     return [
@@ -202,7 +222,7 @@ def describe(change: Change) -> list[str]:
     if isinstance(change, SetHostname):
         return [f"set the hostname to {change.name}"]
     if isinstance(change, ReloadManager):
-        return ["reload systemd's units, start those that are enabled"]
+        return [" ".join(("reload systemd's units", *(f"start {name}" for name in change.wanted)))]
     if isinstance(change, React):
         return [f"{change.reaction.value} {change.unit}"]
     return [f"{change.verb.value} {change.unit}"]

@@ -12,6 +12,7 @@ from cloudconfig.model.users import User
 from cloudconfig.places import Places
 from cloudconfig.rendering import render_all
 from cloudconfig.store import Input
+from hostkit.document.schema import Reading
 
 
 def compile_document(given: Input, memory: Memory, places: Places) -> Compiled:
@@ -22,9 +23,10 @@ def compile_document(given: Input, memory: Memory, places: Places) -> Compiled:
         RenderError: it is right, but asks for what this machine cannot be.
     """
     document = read_document(given.document, given.file, given.variables)
-    network = None
+    network, reading = None, Reading(as_coreos=True)
     if given.network is not None:
-        network = read_network_config(given.network, given.file.with_name("network-config"))
+        beside = given.file.with_name("network-config")
+        network = read_network_config(given.network, beside, reading)
     facts = replace(
         observe.facts(document.config, memory, places),
         instance_id=given.instance_id,
@@ -32,7 +34,7 @@ def compile_document(given: Input, memory: Memory, places: Places) -> Compiled:
         public_keys=given.public_keys,
         variables=given.variables,
     )
-    warnings = [str(warning) for warning in document.warnings]
+    warnings = [str(warning) for warning in (*document.warnings, *reading.warnings)]
     if document.config.ssh_authorized_keys and not facts.developer:
         warnings.append("ssh_authorized_keys: no developer extension is there to let anybody in")
     return Compiled(

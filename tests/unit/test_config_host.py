@@ -98,7 +98,6 @@ def test_a_document_is_applied_and_remembered(kit: Kit) -> None:
     assert (kit.root / "var/lib/app/config").stat().st_mode & 0o777 == 0o600
     assert kit.told == [
         "daemon-reload",
-        "start --no-block default.target",
         "start --no-block web.service",
     ]
     assert report.read(kit.places) == status
@@ -152,7 +151,6 @@ def test_at_run_time_only_what_differs_is_told(kit: Kit) -> None:
     kit.run(Stage.RUNNING)
     assert kit.told == [
         "daemon-reload",
-        "start --no-block default.target",
         "try-restart web.service",
         "start web.service",
     ]

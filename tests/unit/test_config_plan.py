@@ -94,6 +94,15 @@ def test_commands_run_at_boot_and_then_only_for_what_changed() -> None:
     assert run in make_plan(desired, replace(same, files={UNIT: Seen(b"other")}))
 
 
+def test_what_a_target_of_the_boot_wants_is_started() -> None:
+    folder = PurePosixPath("/etc/systemd/system")
+    links = tuple(
+        Link(folder / f"{target}.target.wants/{name}", "../x")
+        for target, name in (("local-fs", "a.mount"), ("multi-user", "b.service"), ("rescue", "c"))
+    )
+    assert ReloadManager(("a.mount", "b.service")) in make_plan(Desired(items=links), Observed())
+
+
 def test_the_hostname_is_told_to_the_kernel() -> None:
     name = File(PurePosixPath("/etc/hostname"), b"web-1\n")
     assert SetHostname("web-1") in make_plan(Desired(items=(name,)), Observed())
