@@ -12,7 +12,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cloudconfig.desired import Affects, Command, Desired, Fetched, File, Link, Reaction
+from cloudconfig.desired import (
+    Affects,
+    Command,
+    Desired,
+    Fetched,
+    File,
+    Link,
+    MakeFileSystem,
+    Partition,
+    Reaction,
+    SwapFile,
+)
 from cloudconfig.places import Places
 from cloudconfig.store import Input
 from cloudconfig.verbs import UnitCommand
@@ -54,6 +65,9 @@ def load(wanted: str, places: Places) -> Compiled | None:
                 commands=tuple(
                     Command(unit, UnitCommand(verb)) for unit, verb in found["commands"]
                 ),
+                partitions=tuple(map(_partition, found["partitions"])),
+                file_systems=tuple(MakeFileSystem(**each) for each in found["file_systems"]),
+                swap=_swap(found["swap"]),
                 message=found["message"],
             ),
             accounts=tuple(found["accounts"]),
@@ -65,16 +79,17 @@ def load(wanted: str, places: Places) -> Compiled | None:
 
 
 def save(wanted: str, compiled: Compiled, places: Places) -> None:
-    """Keep it, unless it asks for what is looked at afresh in every boot: disks, power, a call."""
+    """Keep it, unless it asks for what comes once in an instance's life anyway."""
     desired = compiled.desired
-    if desired.partitions or desired.file_systems or desired.swap:
-        return
     if desired.power or desired.phone_home:
         return
     document = {
         "key": wanted,
         "items": [_plain(item) for item in desired.items],
         "commands": [(each.unit, each.verb.value) for each in desired.commands],
+        "partitions": [asdict(each) for each in desired.partitions],
+        "file_systems": [asdict(each) for each in desired.file_systems],
+        "swap": desired.swap and {"path": str(desired.swap.path), "size": desired.swap.size},
         "message": desired.message,
         "accounts": compiled.accounts,
         "proxies": dict(compiled.proxies),
@@ -88,6 +103,16 @@ def save(wanted: str, compiled: Compiled, places: Places) -> None:
 
 def _path(places: Places) -> Path:
     return places.state / "compiled.json"
+
+
+def _partition(plain: dict[str, Any]) -> Partition:
+    from cloudconfig.model.storage import Share  # noqa: PLC0415 - the model is slow to import
+
+    return Partition(**plain | {"shares": tuple(Share(**share) for share in plain["shares"])})
+
+
+def _swap(plain: dict[str, Any] | None) -> SwapFile | None:
+    return SwapFile(PurePosixPath(plain["path"]), plain["size"]) if plain else None
 
 
 def _plain(item: File | Link | Fetched) -> dict[str, Any]:
