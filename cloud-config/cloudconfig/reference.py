@@ -37,7 +37,7 @@ bedplate:
         spec:
           containers:
             - name: web
-              image: docker.io/library/nginx:1.29
+              image: registry.example.org/nginx:1.29
 ```
 
 - **The first line** is `#cloud-config`, and the rest is one YAML document in UTF-8, of 4 MiB at
@@ -49,8 +49,10 @@ bedplate:
   `off`). A text that begins with `*`, `&`, `!`, `%`, `@`, a backtick, `{` or `[` has to be quoted,
   as in all YAML. Anchors work; tags and merge keys do not.
 - **Addresses**: `$public_ipv4`, `$private_ipv4`, `$public_ipv6` and `$private_ipv6` are replaced
-  anywhere in the document by what its source knows of the host, and by nothing where it knows
-  none; `\\$private_ipv4` stays `$private_ipv4`. On a workstation example addresses stand for them.
+  anywhere in the document by what its source knows of the host. Where it knows nothing, the
+  private ones are the addresses with which the host speaks to others, so such a document waits for
+  the network; the public ones are empty. `\\$private_ipv4` stays `$private_ipv4`. On a workstation
+  example addresses stand for them.
 - **Nothing is passed over in silence.** An unknown key is an error, with the nearest known one. A
   key of CoreOS or cloud-init that cannot work here (`packages`, `runcmd`, `fleet`) is an error
   that says what to use; one that changes nothing here (`growpart`, `ssh_pwauth`) is a warning. A

@@ -28,13 +28,13 @@ def rendered(body: str) -> Desired:
 
 def test_mirrors_are_asked_first() -> None:
     desired = rendered(
-        "{docker.io: {mirrors: ['cache.example:5000/hub', cache.example]},"
+        "{images.example: {mirrors: ['cache.example:5000/hub', cache.example]},"
         " 'cache.example:5000': {insecure: true}}"
     )
     content = (
         b"[[registry]]\n"
-        b'prefix = "docker.io"\n'
-        b'location = "docker.io"\n'
+        b'prefix = "images.example"\n'
+        b'location = "images.example"\n'
         b"\n"
         b"[[registry.mirror]]\n"
         b'location = "cache.example:5000/hub"\n'
