@@ -29,7 +29,7 @@ def _boot(places: Places, arguments: argparse.Namespace) -> int:
         report.publish(prepared.status, places)
         return _wait_for_network(places)
     status = host.apply(prepared, places, stage)
-    _say(status, as_json=False)
+    _print(status, as_json=False)
     if stage is Stage.EARLY and (status.waiting_for or finish.is_wanted(prepared, places)):
         return _wait_for_network(places)
     finish.finish(prepared, places, socket.gethostname())
@@ -53,8 +53,8 @@ def _apply(places: Places, arguments: argparse.Namespace) -> int:
 def _plan(places: Places, arguments: argparse.Namespace) -> int:
     prepared = _prepared(places)
     if arguments.json:
-        changes = host.plan(prepared, places, Stage.RUNNING)
-        document = {"schema": 1, "changes": [describe(each)[0] for each in changes]}
+        changes = [line for line in _lines(prepared, places) if not line.startswith(" ")]
+        document = {"schema": 1, "changes": changes}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
         _show(prepared, places)
@@ -86,9 +86,17 @@ def _prepared(places: Places) -> Prepared:
     return host.prepare(given, places, status)
 
 
+def _lines(prepared: Prepared, places: Places) -> list[str]:
+    from cloudconfig import disks  # noqa: PLC0415 - boots show nothing
+
+    found = [disks.describe(change) for change in host.plan_disks(prepared.desired)]
+    for change in host.plan(prepared, places, Stage.RUNNING):
+        found += describe(change)
+    return found
+
+
 def _show(prepared: Prepared, places: Places) -> None:
-    changes = host.plan(prepared, places, Stage.RUNNING)
-    found = [line for change in changes for line in describe(change)]
+    found = _lines(prepared, places)
     sys.stdout.write("\n".join(found or ["nothing to change"]) + "\n")
 
 

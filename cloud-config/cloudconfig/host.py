@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from cloudconfig import compiled, memory, observe, report, store
 from cloudconfig.apply import Applier, ApplyError, Systemctl
@@ -20,6 +21,9 @@ from cloudconfig.plan import Change, make_plan, managed_after
 from cloudconfig.report import ConfigStatus, InForce
 from cloudconfig.store import Input
 from updater.errors import BedplateError, InputError
+
+if TYPE_CHECKING:
+    from cloudconfig.disks import DiskChange
 
 _LOG = logging.getLogger(__name__)
 _FETCH_LIMIT = 512 << 20  # bytes of one fetched file
@@ -188,14 +192,28 @@ def _forget(desired: Desired, places: Places) -> None:
     )
 
 
+def plan_disks(desired: Desired) -> "tuple[DiskChange, ...]":
+    """What `apply` would do to disks.
+
+    Raises:
+        BedplateError, OSError: they cannot be looked at.
+    """
+    if not (desired.partitions or desired.file_systems or desired.swap):
+        return ()
+    # Most documents have no disks.
+    from cloudconfig import disks, disks_observe  # noqa: PLC0415
+
+    return disks.plan_disks(desired, disks_observe.observe())
+
+
 def _apply_disks(desired: Desired) -> list[str]:
     """Partitions and file systems; a line for each that was refused or failed."""
-    if not (desired.partitions or desired.file_systems or desired.swap):
-        return []
-    # Most documents have no disks.
-    from cloudconfig import disks, disks_apply, disks_observe  # noqa: PLC0415
-
     try:
-        return disks_apply.apply(disks.plan_disks(desired, disks_observe.observe()))
+        changes = plan_disks(desired)
+        if not changes:
+            return []
+        from cloudconfig import disks_apply  # noqa: PLC0415 - seldom there is something to do
+
+        return disks_apply.apply(changes)
     except (BedplateError, OSError) as error:
         return str(error).splitlines()

@@ -25,7 +25,7 @@ from builder.trust.publish import Signing
 from builder.trust.repository import Repository
 from builder.trust.roles import DEFAULT_KEY_NAMES
 from builder.vm.accelerator import accelerator
-from builder.vm.config import Disk, MachineConfig
+from builder.vm.config import Disk, MachineConfig, Network, UserNetwork
 from builder.vm.machine import Machine
 from builder.vm.ssh import SshAccess, create_key
 from builder.vm.uki import kernel_of
@@ -254,6 +254,7 @@ def guest_of(
     server: str | None = None,
     extension: Path | None = None,
     disks: tuple[Disk, ...] = (),
+    networks: tuple[Network, ...] = (UserNetwork(),),
 ) -> Iterator[Guest]:
     """A machine booted from `image` with an extension, the developer's.
 
@@ -281,6 +282,7 @@ def guest_of(
         # A second emulated processor costs more in waiting for locks than it gives on two cores.
         cpus=1,
         credentials=credentials,
+        networks=networks,
         disks=(
             Disk(extension or site.extension_disk("signed", site.signer()), read_only=True),
             *disks,

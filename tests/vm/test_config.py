@@ -1,17 +1,25 @@
 """One host and its documents: every family of keys, a change, no trace, a broken one."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 import config_disks
-from builder.vm.config import Disk
+import tls_server
+from builder.vm.config import DEFAULT_UUID, Disk, UserNetwork, mac_address
 from builder.vm.wait import wait_until
 from faultserver import FaultServer
+from metadata_servers import Answer, Server
 from site_of_tests import BOOT_SECONDS, Guest, Host, Site, guest_of, tools
+from tls_server import Https
 
 _MIB = 1 << 20
+_CARD = mac_address(DEFAULT_UUID, 1)
+_FETCHED = b"from a server\n"
 
 FAMILIES = """\
 #cloud-config
@@ -33,6 +41,9 @@ write_files:
   - {{path: /etc/app/packed, encoding: gz+b64, content: H4sIAAAAAAAAA8tIzcnJ5wIAIDA6NgYAAAA=}}
   - {{path: /etc/os-release.more, append: true, content: more}}
   - {{path: /var/lib/app/state, content: kept}}
+  - {{path: /etc/app/fetched, source: {{uri: "https://10.0.2.2:{https}/x", sha256: "{sha256}"}}}}
+phone_home: {{url: "http://10.0.2.2:{home}/home/$INSTANCE_ID"}}
+final_message: configured from $DATASOURCE
 ntp:
   servers: [192.0.2.1]
 ca_certs:
@@ -88,6 +99,17 @@ bedplate:
       lan0:
         addresses: [10.9.8.7/24]
         routes: [{{to: 10.7.0.0/16, via: 10.9.8.1}}]
+    ethernets:
+      lan1: {{match: {{macaddress: "{card}"}}, optional: true}}
+    vlans:
+      lan0.5: {{id: 5, link: lan0, addresses: [10.9.5.7/24], optional: true}}
+    bonds:
+      bond0:
+        interfaces: [lan1]
+        parameters: {{mode: active-backup}}
+        addresses: [10.9.6.7/24]
+        nameservers: {{addresses: [192.0.2.53], search: [example.org]}}
+        optional: true
 """
 SECOND = """\
 #cloud-config
@@ -100,8 +122,9 @@ bedplate:
 class Configured:
     """A host whose document stands on a NoCloud disk that it can write itself."""
 
-    def __init__(self, guest: Guest, server: str) -> None:
+    def __init__(self, guest: Guest, server: str, home: Server) -> None:
         self.guest = guest
+        self.home = home
         self._server = server
 
     @property
@@ -136,14 +159,29 @@ class Configured:
 def configured(
     site: Site,
     server: FaultServer,
-    certificate: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Configured]:
     folder = tmp_path_factory.mktemp("configured")
+    with (
+        tls_server.serving(_FETCHED, "10.0.2.2", folder) as https,
+        Server(lambda _request: Answer()) as home,
+        _booted(site, server, folder, https, home) as guest,
+    ):
+        yield Configured(guest, server.url_for_guest(), home)
+
+
+@contextmanager
+def _booted(
+    site: Site, server: FaultServer, folder: Path, https: Https, home: Server
+) -> Iterator[Guest]:
     document = FAMILIES.format(
         key="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE1hZGVVcEtleUZvclRlc3RzMDAwMDAwMDAwMDAw me",
-        certificate=certificate.replace("\n", "\n      ").strip(),
+        certificate=https.certificate.replace("\n", "\n      ").strip(),
         server=server.url_for_guest(),
+        https=https.port,
+        sha256=hashlib.sha256(_FETCHED).hexdigest(),
+        home=home.port,
+        card=_CARD,
     )
     files = {"user-data": document.encode(), "meta-data": b"instance-id: i-1\n"}
     disk = config_disks.vfat(tools(), folder / "cidata.img", "CIDATA", files)
@@ -156,6 +194,7 @@ def configured(
         folder / "guest",
         image=image,
         disks=(Disk(disk), Disk(further)),
+        networks=(UserNetwork(), UserNetwork(forwards=())),
     ) as guest:
         guest.reach()
         wait_until(
@@ -163,13 +202,7 @@ def configured(
             BOOT_SECONDS,
             "the boot to be complete",
         )
-        yield Configured(guest, server.url_for_guest())
-
-
-@pytest.fixture(scope="module")
-def certificate(site: Site) -> str:
-    """Some authority's certificate: that of the extensions' signer will do."""
-    return (site.keys / "extensions.crt").read_text()
+        yield guest
 
 
 def _content(path: str, words: str) -> Callable[[Host], None]:
@@ -195,6 +228,8 @@ EFFECTS: dict[str, Callable[[Host], None]] = {
     "write_files": _output("stat -c '%U:%G %a' /etc/app/plain", "web:data 640"),
     "write_files content": _content("/etc/app/plain", "14:00"),
     "write_files encoding": _content("/etc/app/packed", "hello"),
+    "write_files fetched": _content("/etc/app/fetched", "from a server"),
+    "final_message": _output("journalctl -o cat -u bedplate-config*", "configured from nocloud"),
     "write_files in var": _content("/var/lib/app/state", "kept"),
     "ntp": _content("/etc/systemd/timesyncd.conf.d/50-bedplate.conf", "192.0.2.1"),
     "ca_certs": _output("grep -c BEGIN /etc/ssl/certs/ca-certificates.crt", "1"),
@@ -212,7 +247,13 @@ EFFECTS: dict[str, Callable[[Host], None]] = {
     "modules": _content("/proc/modules", "dummy"),
     "proxy": _output("systemctl show-environment; cat /etc/systemd/system.conf.d/*", "localhost"),
     "registries": _content("/etc/containers/registries.conf.d/50-bedplate.conf", "mirror.example"),
-    "network": _output("ip -4 addr show lan0; ip route", "10.7.0.0/16 via 10.9.8.1"),
+    "static address": _output("ip -4 addr show lan0", "10.9.8.7/24"),
+    "route": _output("ip route", "10.7.0.0/16 via 10.9.8.1"),
+    "vlan": _output("ip -d addr show lan0.5", "vlan protocol 802.1Q id 5"),
+    "bond": _output("ip -d addr show bond0", "mode active-backup"),
+    "bond's port": _output("ip link", "master bond0"),
+    "dns": _content("/run/systemd/resolve/resolv.conf", "192.0.2.53"),
+    "dhcp": _output("ip -4 addr", "10.0.2.15"),
 }
 
 
@@ -227,6 +268,10 @@ def test_the_status_says_where_the_document_came_from(configured: Configured) ->
     assert status["source"] == "nocloud-disk"
     assert status["instance_id"] == "i-1"
     assert status["faults"] == []
+
+
+def test_the_host_has_called_home_once(configured: Configured) -> None:
+    assert configured.home.paths == ["/home/i-1"]
 
 
 def test_no_secret_is_in_the_journal_or_in_a_file_that_others_read(configured: Configured) -> None:
