@@ -15,6 +15,7 @@ _TARGETS = (
     *("default", "multi-user", "basic", "sysinit", "local-fs", "remote-fs", "swap"),
     *("paths", "sockets", "timers"),
 )
+_MERGE = "systemd-sysext.service"
 _LINK_KINDS = ("wants", "requires", "upholds")
 _SHOWN_LINES = 200  # of one file's difference
 
@@ -112,9 +113,13 @@ def make_plan(desired: Desired, observed: Observed) -> tuple[Change, ...]:
     changed = [put.item.path for put in puts] + [drop.path for drop in drops]
     changes: list[Change] = [*_stopped(drops), *puts, *drops]
     changes += [SetHostname(name) for name in _hostname(puts, drops)]
-    if any(path.is_relative_to(folder) for path in changed for folder in _MANAGER):
+    reactions = _reactions(puts, booting=observed.booting)
+    # An extension may bring units, so it is merged before they are read.
+    merges = [each for each in reactions if each.unit == _MERGE]
+    changes += merges
+    if merges or any(path.is_relative_to(folder) for path in changed for folder in _MANAGER):
         changes.append(ReloadManager(_wanted(puts)))
-    changes += _reactions(puts, booting=observed.booting)
+    changes += [each for each in reactions if each.unit != _MERGE]
     changes += _commands(desired, observed, puts)
     return tuple(changes)
 
@@ -192,7 +197,7 @@ def _hostname(puts: Iterable[Put], drops: Iterable[Drop]) -> list[str]:
     return ["localhost" for drop in drops if drop.path == HOSTNAME]
 
 
-def _reactions(puts: Iterable[Put], *, booting: bool) -> list[Change]:
+def _reactions(puts: Iterable[Put], *, booting: bool) -> list[React]:
     """Each unit once; what has not started yet reads its files when it does."""
     affected = [
         affects

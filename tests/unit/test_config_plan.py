@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloudconfig.desired import Affects, Command, Desired, File, Link, Reaction
+from cloudconfig.desired import Affects, Command, Desired, Fetched, File, Link, Reaction
 from cloudconfig.plan import (
     Drop,
     Observed,
@@ -101,6 +101,17 @@ def test_what_a_target_of_the_boot_wants_is_started() -> None:
         for target, name in (("local-fs", "a.mount"), ("multi-user", "b.service"), ("rescue", "c"))
     )
     assert ReloadManager(("a.mount", "b.service")) in make_plan(Desired(items=links), Observed())
+
+
+def test_an_extension_is_merged_before_units_are_read() -> None:
+    start = Reaction.START
+    affects = (Affects("systemd-sysext.service", start), Affects("x.target", start))
+    item = Fetched(PurePosixPath("/var/lib/extensions/x.raw"), "https://x", "0", affects=affects)
+    assert make_plan(Desired(items=(item,)), Observed())[1:] == (
+        React("systemd-sysext.service", start),
+        ReloadManager(),
+        React("x.target", start),
+    )
 
 
 def test_the_hostname_is_told_to_the_kernel() -> None:

@@ -149,19 +149,28 @@ class Site:
 
     def extension_disk(self, name: str, signer: Signer | None) -> Path:
         """A disk with the developer extension, signed or not."""
-        disk, base = self.folder / f"{name}.disk", self.release("1")
+        disk = self.folder / f"{name}.disk"
+        made = self.extension(name, "images/developer.yaml", signer)
         with self.only_me():
             if not disk.is_file():
-                made = build_extension(
-                    load(PROJECT / "images/developer.yaml"),
+                make_extension_disk([made], disk, toolbox(tools(), self.folder))
+        return disk
+
+    def extension(self, name: str, definition: str, signer: Signer | None) -> Path:
+        """An extension's image, signed or not."""
+        base, loaded = self.release("1"), load(PROJECT / definition)
+        made = self.folder / name / f"{loaded.name}.raw"
+        with self.only_me():
+            if not made.is_file():
+                build_extension(
+                    loaded,
                     base,
                     self.folder / name,
                     CACHE,
                     signer=signer,
                     reporter=self.reporter,
                 )
-                make_extension_disk([made], disk, toolbox(tools(), self.folder))
-        return disk
+        return made
 
     def signer(self) -> Signer:
         passphrase = self.folder / "passphrase"

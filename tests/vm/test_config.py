@@ -85,6 +85,8 @@ coreos:
 bedplate:
   update: {{server: "{server}"}}
   labels: {{rack: r1}}
+  extensions:
+    - {{name: greeting, url: "https://10.0.2.2:{https}/greeting", sha256: "{greeting}"}}
   sysctl: {{vm.swappiness: 7}}
   modules: [dummy]
   proxy: {{no_proxy: [localhost]}}
@@ -162,17 +164,19 @@ def configured(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Configured]:
     folder = tmp_path_factory.mktemp("configured")
+    extension = site.extension("greeting", "tests/vm/images/greeting.yaml", site.signer())
+    greeting = extension.read_bytes()
     with (
-        tls_server.serving(_FETCHED, "10.0.2.2", folder) as https,
+        tls_server.serving({"/x": _FETCHED, "/greeting": greeting}, "10.0.2.2", folder) as https,
         Server(lambda _request: Answer()) as home,
-        _booted(site, server, folder, https, home) as guest,
+        _booted(site, server, folder, https, home, greeting) as guest,
     ):
         yield Configured(guest, server.url_for_guest(), home)
 
 
 @contextmanager
-def _booted(
-    site: Site, server: FaultServer, folder: Path, https: Https, home: Server
+def _booted(  # noqa: PLR0917 - all of them are different things
+    site: Site, server: FaultServer, folder: Path, https: Https, home: Server, greeting: bytes
 ) -> Iterator[Guest]:
     document = FAMILIES.format(
         key="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE1hZGVVcEtleUZvclRlc3RzMDAwMDAwMDAwMDAw me",
@@ -180,6 +184,7 @@ def _booted(
         server=server.url_for_guest(),
         https=https.port,
         sha256=hashlib.sha256(_FETCHED).hexdigest(),
+        greeting=hashlib.sha256(greeting).hexdigest(),
         home=home.port,
         card=_CARD,
     )
@@ -229,6 +234,7 @@ EFFECTS: dict[str, Callable[[Host], None]] = {
     "write_files content": _content("/etc/app/plain", "14:00"),
     "write_files encoding": _content("/etc/app/packed", "hello"),
     "write_files fetched": _content("/etc/app/fetched", "from a server"),
+    "extensions": _content("/usr/share/greeting/text", "hello from an extension"),
     "final_message": _output("journalctl -o cat -u bedplate-config*", "configured from nocloud"),
     "write_files in var": _content("/var/lib/app/state", "kept"),
     "ntp": _content("/etc/systemd/timesyncd.conf.d/50-bedplate.conf", "192.0.2.1"),

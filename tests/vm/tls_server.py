@@ -1,9 +1,9 @@
-"""One file by https, with a certificate that an authority of the test's own vouches for."""
+"""Files by https, with a certificate that an authority of the test's own vouches for."""
 
 import ipaddress
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,14 +24,15 @@ class Https:
 
 
 @contextmanager
-def serving(content: bytes, address: str, folder: Path) -> Iterator[Https]:
-    """Answer every GET with `content`; clients know this server as `address`."""
+def serving(contents: Mapping[str, bytes], address: str, folder: Path) -> Iterator[Https]:
+    """Serve contents by their paths; clients know this server as `address`."""
     certificate, key = _certificate(address)
     pem = folder / "server.pem"
     pem.write_bytes(key + certificate)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            content = contents[self.path]
             self.send_response(200)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
