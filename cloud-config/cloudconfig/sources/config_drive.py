@@ -1,6 +1,6 @@
 """OpenStack's config drive: a disk with the label config-2."""
 
-from cloudconfig.sources import disks, openstack_data
+from cloudconfig.sources import disks
 from cloudconfig.sources.base import Machine, Offer, Source
 
 NAME = "config-drive"
@@ -16,6 +16,9 @@ def _look(machine: Machine) -> Offer | None:
     label = machine.label(*LABELS)
     if label is None:
         return None
+    # Few machines have one, and all would spend a part of their boot on importing it.
+    from cloudconfig.sources import openstack_data  # noqa: PLC0415
+
     with disks.files(machine, label) as read:
         return openstack_data.offer(NAME, read)
 

@@ -1,6 +1,6 @@
 """OpenStack's metadata server."""
 
-from cloudconfig.sources import config_drive, openstack_data, values, web
+from cloudconfig.sources import config_drive, values, web
 from cloudconfig.sources.base import METADATA_LIMIT, Machine, Offer, Source
 
 _NAME = "openstack"
@@ -21,6 +21,9 @@ def _present(machine: Machine) -> str:
 
 
 def _look(machine: Machine) -> Offer | None:
+    # As in config_drive: few machines need it.
+    from cloudconfig.sources import openstack_data  # noqa: PLC0415
+
     session = web.Session()
 
     def read(name: str, limit: int) -> bytes | None:
