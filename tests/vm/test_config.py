@@ -14,7 +14,7 @@ from builder.vm.config import DEFAULT_UUID, Disk, UserNetwork, mac_address
 from builder.vm.wait import wait_until
 from faultserver import FaultServer
 from metadata_servers import Answer, Server
-from site_of_tests import BOOT_SECONDS, Guest, Host, Site, guest_of, tools
+from site_of_tests import BOOT_SECONDS, Guest, Host, Site, guest_of, keep_figures, tools
 from tls_server import Https
 
 _MIB = 1 << 20
@@ -316,6 +316,19 @@ def test_another_document_leaves_no_trace_of_the_old_one(configured: Configured)
         assert configured.host.run(f"test -e {path}").rc != 0, path
     for command in ("ip link show lan0", "id web", "grep -q /var/swap /proc/swaps"):
         assert configured.host.run(command).rc != 0, command
+
+
+def test_the_next_boot_has_it_again(configured: Configured) -> None:
+    configured.reboot()
+    assert configured.host.check_output("uname -n") == "node-2"
+    assert configured.status()["faults"] == []
+    times = configured.host.check_output(
+        "systemctl show bedplate-config.service --value"
+        " -p ExecMainStartTimestampMonotonic -p ExecMainExitTimestampMonotonic"
+    ).split()
+    begin, end = sorted(int(micro) for micro in times)
+    keep_figures(config_seconds=(end - begin) / 1e6)
+    assert configured.host.run("test -e /var/lib/bedplate/config/compiled.json").rc == 0
 
 
 def test_a_broken_document_leaves_the_last_good_one_in_force(configured: Configured) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from badreleases import rolls_back
 from faultserver import FaultServer
-from site_of_tests import PROJECT, Guest, Site
+from site_of_tests import Guest, Site, keep_figures
 
 # Peak memory is of the whole process, as the kernel counted it (getrusage(2), KiB).
 _MEASURED_APPLY = """\
@@ -38,11 +38,7 @@ def test_1_to_2_and_an_unchanged_block_is_not_downloaded(
     wire = (site.release("2") / "root.wire").stat().st_size
     sent = server.bytes_sent(r"root\.wire")
     assert sent < wire / 10, f"{sent} of {wire} bytes were downloaded"
-    figures = PROJECT / "build/vm-figures.json"
-    kept = json.loads(figures.read_text()) if figures.is_file() else {}
-    kept |= {"stage_bytes": server.bytes_sent(), "stage_seconds": cost["seconds"]}
-    figures.parent.mkdir(exist_ok=True)
-    figures.write_text(json.dumps(kept))
+    keep_figures(stage_bytes=server.bytes_sent(), stage_seconds=cost["seconds"])
     guest.reboot()
     host = guest.wait_until_good("2")
     assert 'IMAGE_VERSION="2"' in host.file("/usr/lib/os-release").content_string
