@@ -7,6 +7,10 @@ SHELL := /bin/bash
 BIN := .venv/bin
 READY := .venv/.ready
 
+# The longest first, so that both workers end at about the same time.
+VM_TESTS := tests/vm/test_update.py tests/vm/test_power_cuts.py tests/vm
+VM_PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 .PHONY: help demo test build verify lint test-unit test-update test-config test-faults fuzz bench clean
 
 help: ## what there is
@@ -21,7 +25,7 @@ demo: $(READY) ## build two releases, boot the first, watch it update itself to 
 
 test: $(READY) lint ## lint, types, unit tests and the VM tests
 	@$(BIN)/pytest -n 2 tests/unit
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/vm
+	$(VM_PYTEST) $(VM_TESTS)
 
 build: $(READY) ## build a release of images/base.yaml into build/, with keys of your own in keys/
 	@tools/own-keys
@@ -41,11 +45,11 @@ test-unit: $(READY) ## the tests that need no root, no network and no VM
 	@$(BIN)/pytest -n 2 tests/unit
 
 test-update: $(READY) ## the tests of boot and update, in VMs
-	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/vm
+	@$(VM_PYTEST) $(VM_TESTS) --ignore-glob="*/test_config*"
 
 test-config: $(READY) ## the tests of cloud-config, without and with VMs
 	@$(BIN)/pytest -n 2 tests/unit/test_config_*.py
-	$(BIN)/pytest -n 2 --dist load tests/vm/test_config*.py
+	$(VM_PYTEST) tests/vm/test_config*.py
 
 test-faults: $(READY) ## power cuts at random moments, ten of each kind, and a release that is stuck; long
 	@$(BIN)/pytest tests/fault
