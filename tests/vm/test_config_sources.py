@@ -5,8 +5,8 @@ page shows the host's name and where its document came from.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,9 +18,11 @@ from builder.vm.accelerator import accelerator
 from builder.vm.config import Disk, MachineConfig, UserNetwork
 from builder.vm.machine import Machine
 from builder.vm.uki import kernel_of
+from builder.vm.wait import WaitError
 from metadata_servers import Instance, Server
 from site_of_tests import BOOT_SECONDS, CACHE, GIB, Site, tools
 
+_QUIET_SECONDS = 20.0  # in which a host that would reboot again does
 _META = b"instance-id: i-test\n"
 
 
@@ -112,19 +114,14 @@ SOURCES: dict[str, Callable[[str, Path], Given]] = {
 }
 
 
-@pytest.mark.parametrize("source", SOURCES)
-def test_a_boot_from(source: str, site: Site, tmp_path: Path) -> None:
-    name = "from-" + source.replace(" ", "-").replace("_", "-")
-    given = SOURCES[source](name, tmp_path)
-    image = site.release("1") / "bedplate_1.qcow2"
-    kernel = tmp_path / "vmlinuz"
+@contextmanager
+def _booted(image: Path, folder: Path, given: Given) -> Iterator[Machine]:
+    kernel = folder / "vmlinuz"
     kernel.write_bytes(kernel_of(image.parent / "bedplate.efi"))
     with ExitStack() as stack:
-        port = None
-        if given.server:
-            port = stack.enter_context(given.server).port
+        port = stack.enter_context(given.server).port if given.server else None
         config = MachineConfig(
-            folder=tmp_path / "machine",
+            folder=folder / "machine",
             accelerator=accelerator(tools(), kernel, CACHE),
             image=image,
             disk_size=6 * GIB,
@@ -137,7 +134,31 @@ def test_a_boot_from(source: str, site: Site, tmp_path: Path) -> None:
             networks=(UserNetwork(forwards=(), metadata=port),),
         )
         config.folder.mkdir()
-        machine = stack.enter_context(Machine(config, tools()))
-        kind = re.escape(source.split(maxsplit=1)[0])
-        page = rf"host +{name}\s(.*\n)*? +config +document from {kind}"
-        machine.wait_for_console(page, BOOT_SECONDS)
+        yield stack.enter_context(Machine(config, tools()))
+
+
+def _page(name: str, source: str) -> str:
+    """The status page of a host of this name, with a document from this source."""
+    return rf"host +{name}\s(.*\n)*? +config +document from {re.escape(source)}"
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_boot_from(source: str, site: Site, tmp_path: Path) -> None:
+    name = "from-" + source.replace(" ", "-").replace("_", "-")
+    image = site.release("1") / "bedplate_1.qcow2"
+    with _booted(image, tmp_path, SOURCES[source](name, tmp_path)) as machine:
+        machine.wait_for_console(_page(name, source.split(maxsplit=1)[0]), BOOT_SECONDS)
+
+
+def test_a_document_in_the_image_that_reboots_its_host_once(site: Site, tmp_path: Path) -> None:
+    """The image counts a wrong document as a fault, and this one is right."""
+    image = site.release("1", "tests/vm/images/baked.yaml") / "bedplate_1.qcow2"
+    with _booted(image, tmp_path, Given()) as machine:
+        machine.wait_for_reboot(BOOT_SECONDS)
+        mark = machine.console_size()
+        machine.wait_for_console(_page("from-image", "image"), BOOT_SECONDS, since=mark)
+        machine.monitor.forget_events()
+        good = r"host +from-image\s(.*\n)*? +health +good"
+        machine.wait_for_console(good, BOOT_SECONDS, since=mark)
+        with pytest.raises(WaitError):
+            machine.wait_for_reboot(_QUIET_SECONDS)
