@@ -143,6 +143,16 @@ class DiskApplier:
         return [line.split()[0] for line in lines if line]
 
 
+def outstanding(changes: Iterable[DiskChange], root: Path = Path("/")) -> tuple[DiskChange, ...]:
+    """Those that are still to be made: a swap file of that size may be there already."""
+    return tuple(
+        change
+        for change in changes
+        if not isinstance(change, SwapFile)
+        or _swap_size(root / str(change.path).lstrip("/")) != change.size
+    )
+
+
 def apply(changes: Iterable[DiskChange]) -> list[str]:
     """Make changes on this host; a line for each that failed or was refused."""
     return DiskApplier().apply(changes)

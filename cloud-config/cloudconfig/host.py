@@ -201,9 +201,9 @@ def plan_disks(desired: Desired) -> "tuple[DiskChange, ...]":
     if not (desired.partitions or desired.file_systems or desired.swap):
         return ()
     # Most documents have no disks.
-    from cloudconfig import disks, disks_observe  # noqa: PLC0415
+    from cloudconfig import disks, disks_apply, disks_observe  # noqa: PLC0415
 
-    return disks.plan_disks(desired, disks_observe.observe())
+    return disks_apply.outstanding(disks.plan_disks(desired, disks_observe.observe()))
 
 
 def _apply_disks(desired: Desired) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 
 from cloudconfig.desired import SwapFile
 from cloudconfig.disks import DiskChange, Format, MakePartitions, Refuse
-from cloudconfig.disks_apply import DiskApplier
+from cloudconfig.disks_apply import DiskApplier, outstanding
 from cloudconfig.model.storage import Share
 from updater.programs import ProgramError
 
@@ -184,3 +184,13 @@ def test_a_swap_file_does_not_fill_the_disk(root: Path) -> None:
     (fault,) = apply(root, programs, SwapFile(SWAP.path, 1 << 60))
     assert "would fill the disk" in fault
     assert programs.ran == []
+
+
+def test_a_swap_file_that_is_there_is_not_outstanding(tmp_path: Path) -> None:
+    wanted = SwapFile(PurePosixPath("/var/swap"), 8192)
+    assert outstanding((wanted,), tmp_path) == (wanted,)
+    file = tmp_path / "var/swap"
+    file.parent.mkdir()
+    file.write_bytes(b"SWAPSPACE2".rjust(4096, b"\0") + bytes(4096))
+    assert outstanding((wanted,), tmp_path) == ()
+    assert outstanding((SwapFile(wanted.path, 4096),), tmp_path) != ()
