@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 import config_disks
 import tls_server
-from builder.vm.config import DEFAULT_UUID, Disk, UserNetwork, mac_address
+from builder.vm.config import DEFAULT_UUID, Disk, SharedLink, UserNetwork, mac_address
 from builder.vm.wait import wait_until
 from faultserver import FaultServer
 from metadata_servers import Answer, Server
@@ -199,7 +200,7 @@ def _booted(  # noqa: PLR0917 - all of them are different things
         folder / "guest",
         image=image,
         disks=(Disk(disk), Disk(further)),
-        networks=(UserNetwork(), UserNetwork(forwards=())),
+        networks=(UserNetwork(), SharedLink(_free_port())),
     ) as guest:
         guest.reach()
         wait_until(
@@ -208,6 +209,13 @@ def _booted(  # noqa: PLR0917 - all of them are different things
             "the boot to be complete",
         )
         yield guest
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _content(path: str, words: str) -> Callable[[Host], None]:
