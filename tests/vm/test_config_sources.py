@@ -142,7 +142,14 @@ def _page(name: str, source: str) -> str:
     return rf"host +{name}\s(.*\n)*? +config +document from {re.escape(source)}"
 
 
-@pytest.mark.parametrize("source", SOURCES)
+def _cases() -> Iterator[object]:
+    """Those that stand for the others are in `make test`, all of them in `make test-config`."""
+    for name in SOURCES:
+        always = name in {"credential", "nocloud-disk iso9660", "cloud-config-url", "ec2"}
+        yield pytest.param(name, marks=[] if always else [pytest.mark.thorough])
+
+
+@pytest.mark.parametrize("source", _cases())
 def test_a_boot_from(source: str, site: Site, tmp_path: Path) -> None:
     name = "from-" + source.replace(" ", "-").replace("_", "-")
     image = site.release("1") / "bedplate_1.qcow2"
@@ -150,6 +157,7 @@ def test_a_boot_from(source: str, site: Site, tmp_path: Path) -> None:
         machine.wait_for_console(_page(name, source.split(maxsplit=1)[0]), BOOT_SECONDS)
 
 
+@pytest.mark.thorough
 def test_a_document_in_the_image_that_reboots_its_host_once(site: Site, tmp_path: Path) -> None:
     """The image counts a wrong document as a fault, and this one is right."""
     image = site.release("1", "tests/vm/images/baked.yaml") / "bedplate_1.qcow2"
@@ -162,3 +170,11 @@ def test_a_document_in_the_image_that_reboots_its_host_once(site: Site, tmp_path
         machine.wait_for_console(good, BOOT_SECONDS, since=mark)
         with pytest.raises(WaitError):
             machine.wait_for_reboot(_QUIET_SECONDS)
+
+
+@pytest.mark.thorough
+def test_a_wrong_document_where_the_image_says_that_it_counts(site: Site, tmp_path: Path) -> None:
+    image = site.release("1", "tests/vm/images/wrongdocument.yaml") / "bedplate_1.qcow2"
+    with _booted(image, tmp_path, Given()) as machine:
+        page = r"health +failed(.*\n)*? +config +defaults; fault: .*hostnam"
+        machine.wait_for_console(page, BOOT_SECONDS)
