@@ -8,7 +8,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 # The longest first, so that both workers end at about the same time.
-VM_TESTS := tests/vm/test_update.py tests/vm/test_power_cuts.py tests/vm
+LONGEST := tests/vm/test_update.py tests/vm/test_power_cuts.py
+VM_TESTS := $(LONGEST) $(filter-out $(LONGEST),$(sort $(wildcard tests/vm/test_*.py)))
 VM_PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test build verify lint test-unit test-update test-config test-faults fuzz bench clean
