@@ -6,7 +6,6 @@ import logging
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 
 from cloudconfig import finish, host, intake, report
 from cloudconfig.host import Prepared, Stage
@@ -109,8 +108,7 @@ def _say(status: ConfigStatus, *, as_json: bool) -> int:
 
 def _print(status: ConfigStatus, *, as_json: bool) -> None:
     if as_json:
-        document = {"schema": 1, **asdict(status), "in_force": status.in_force.value}
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        sys.stdout.write(json.dumps(report.to_plain(status), indent=2) + "\n")
     else:
         sys.stdout.write("\n".join(report.lines(status)) + "\n")
 

@@ -31,7 +31,6 @@ class BlockDevice:
 class Facts:
     """One machine, observed; an empty one is that of a workstation."""
 
-    instance_id: str = ""
     hostname: str = ""  # what the source's metadata calls it
     public_keys: tuple[str, ...] = ()
     passwd: str = ""  # /etc/passwd and /etc/group without what a configuration added
@@ -39,7 +38,5 @@ class Facts:
     units: Mapping[str, str] = field(default_factory=dict)  # texts of the image's own units
     ca_bundle: bytes = field(default=b"", repr=False)
     time_zones: frozenset[str] | None = None  # None: not known here, so anything goes
-    disks: tuple[BlockDevice, ...] = ()
     memory: int = 0  # bytes
     developer: bool = True  # whether the developer extension is there, or may be
-    variables: Mapping[str, str] = field(default_factory=dict)

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from cloudconfig import compiled, memory, observe, report, store
@@ -39,11 +38,15 @@ class Stage(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A configuration that is ready to be applied; without `given` it is the image's defaults."""
+    """A configuration that is ready to be applied; without `given` it is the image's defaults.
+
+    `key` is what to keep `compiled` under, or None if it is kept already or not to be kept.
+    """
 
     given: Input | None
     compiled: Compiled
     status: ConfigStatus
+    key: str | None = None
 
     @property
     def desired(self) -> Desired:
@@ -77,14 +80,17 @@ def prepare(given: Input | None, places: Places, status: ConfigStatus) -> Prepar
 def _rendered(given: Input, places: Places, status: ConfigStatus) -> Prepared:
     known = memory.load(places)
     wanted = compiled.key(given, *observe.release_facts(known, places))
-    found = compiled.load(wanted, places)
-    if found is None:
-        from cloudconfig.reading import compile_document  # noqa: PLC0415 - it is slow to import
-
-        found = compile_document(given, known, places)
-        compiled.save(wanted, found, places)
+    kept = compiled.load(wanted, places)
+    found = kept or _read(given, known, places)
     warnings = (*status.warnings, *found.warnings)
-    return Prepared(given, found, replace(status, digest=given.digest, warnings=warnings))
+    status = replace(status, digest=given.digest, warnings=warnings)
+    return Prepared(given, found, status, None if kept else wanted)
+
+
+def _read(given: Input, known: Memory, places: Places) -> Compiled:
+    from cloudconfig.reading import compile_document  # noqa: PLC0415 - it is slow to import
+
+    return compile_document(given, known, places)
 
 
 def _defaults(status: ConfigStatus) -> Prepared:
@@ -92,17 +98,14 @@ def _defaults(status: ConfigStatus) -> Prepared:
     return Prepared(None, Compiled(Desired()), replace(status, in_force=InForce.DEFAULTS))
 
 
-def plan(
-    prepared: Prepared,
-    places: Places,
-    stage: Stage,
-    kept: frozenset[PurePosixPath] = frozenset(),
-) -> tuple[Change, ...]:
-    """What `apply` would change; what is at the `kept` paths stays."""
-    known = memory.load(places)
-    known = replace(known, managed=known.managed - kept)
-    observed = observe.observe(prepared.desired, known, places, booting=stage is Stage.EARLY)
-    return make_plan(prepared.desired, observed)
+def plan(prepared: Prepared, places: Places, stage: Stage) -> tuple[Change, ...]:
+    """What `apply` would change; nothing is written."""
+    return _plan(prepared.desired, memory.load(places), places, stage)
+
+
+def _plan(desired: Desired, known: Memory, places: Places, stage: Stage) -> tuple[Change, ...]:
+    observed = observe.observe(desired, known, places, booting=stage is Stage.EARLY)
+    return make_plan(desired, observed)
 
 
 def apply(
@@ -112,20 +115,25 @@ def apply(
 
     What has to be fetched waits for the network, unless it was fetched in an earlier boot.
     """
+    if prepared.key:
+        compiled.save(prepared.key, prepared.compiled, places)
     faults = list(prepared.status.faults)
     missing = _missing(prepared.desired, places)
     if missing and stage is not Stage.EARLY:
         faults += _fetch(missing, prepared.compiled.proxies, places)
         missing = _missing(prepared.desired, places)
-    ready = replace(
-        prepared,
-        compiled=replace(prepared.compiled, desired=_without(prepared.desired, missing)),
-    )
-    faults += _apply_disks(ready.desired)
+    ready = _without(prepared.desired, missing)
+    faults += _apply_disks(ready)
     before = memory.load(places)
+    # What an earlier boot put where something is missing stays until that is there.
     kept = frozenset(each.path for each in missing) & before.managed
-    changes = plan(ready, places, stage, kept)
-    after = _memory_of(ready, before, changes)
+    known = replace(before, managed=before.managed - kept)
+    changes = _plan(ready, known, places, stage)
+    after = Memory(
+        managed=managed_after(ready, before.managed, changes),
+        commands=frozenset(ready.commands),
+        accounts=frozenset(prepared.compiled.accounts),
+    )
     # Paths are known to be ours before anything is written there, whatever happens then.
     memory.save(replace(after, managed=after.managed | before.managed), places)
     applier = Applier(
@@ -150,14 +158,6 @@ def apply(
         _forget(prepared.desired, places)
     report.publish(status, places)
     return status
-
-
-def _memory_of(prepared: Prepared, before: Memory, changes: tuple[Change, ...]) -> Memory:
-    return Memory(
-        managed=managed_after(prepared.desired, before.managed, changes),
-        commands=frozenset(prepared.desired.commands),
-        accounts=frozenset(prepared.compiled.accounts),
-    )
 
 
 def _missing(desired: Desired, places: Places) -> tuple[Fetched, ...]:

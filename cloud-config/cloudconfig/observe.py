@@ -78,7 +78,7 @@ def facts(config: "CloudConfig", memory: Memory, places: Places) -> Facts:
         ca_bundle=bundle.content if config.ca_certs else b"",
         time_zones=_time_zones(places.root) if config.timezone else None,
         memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        developer=any((places.root / path).exists() for path in _DEVELOPER),
+        developer=_developer(places),
     )
 
 
@@ -86,7 +86,12 @@ def release_facts(memory: Memory, places: Places) -> tuple[str, ...]:
     """What a rendered document depends on besides the document: the release, its accounts."""
     release = _text(places.root / "proc/cmdline") + _text(places.root / "usr/lib/os-release")
     pages = os.sysconf("SC_PHYS_PAGES")
-    return release, _passwd(memory, places), _group(places), str(pages)
+    accounts = _passwd(memory, places), _group(places)
+    return release, *accounts, str(pages), str(_developer(places))
+
+
+def _developer(places: Places) -> bool:
+    return any((places.root / path).exists() for path in _DEVELOPER)
 
 
 def _passwd(memory: Memory, places: Places) -> str:

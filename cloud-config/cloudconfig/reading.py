@@ -29,10 +29,8 @@ def compile_document(given: Input, memory: Memory, places: Places) -> Compiled:
         network = read_network_config(given.network, beside, reading)
     facts = replace(
         observe.facts(document.config, memory, places),
-        instance_id=given.instance_id,
         hostname=given.hostname,
         public_keys=given.public_keys,
-        variables=given.variables,
     )
     warnings = [str(warning) for warning in (*document.warnings, *reading.warnings)]
     if document.config.ssh_authorized_keys and not facts.developer:

@@ -52,13 +52,17 @@ def publish(status: ConfigStatus, places: Places) -> None:
         OSError: /run is full.
     """
     places.status.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    document = {"schema": 1, **asdict(status), "in_force": status.in_force.value}
     # Faults quote no values of a document, so anybody may read them; the folder is root's.
-    write_atomic(places.status, json.dumps(document, indent=2).encode(), mode=0o644)
+    write_atomic(places.status, json.dumps(to_plain(status), indent=2).encode(), mode=0o644)
     places.metrics.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(places.metrics, render_metrics(_samples(status)))
     places.note.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(places.note, note(status).encode())
+
+
+def to_plain(status: ConfigStatus) -> dict[str, object]:
+    """The status as JSON values (schema 1)."""
+    return {"schema": 1, **asdict(status), "in_force": status.in_force.value}
 
 
 def note(status: ConfigStatus) -> str:

@@ -222,6 +222,16 @@ def test_a_second_source_does_not_stand_in_for_a_broken_first(kit: Kit) -> None:
     assert kit.run().in_force is InForce.LAST_GOOD
 
 
+def test_a_plan_writes_nothing(kit: Kit) -> None:
+    kit.give(GOOD)
+    given, status = intake.take(kit.places, Stage.RUNNING)
+    prepared = host.prepare(given, kit.places, status)
+    before = {path for path in kit.root.rglob("*") if path.is_file()}
+    assert host.plan(prepared, kit.places, Stage.RUNNING)
+    assert {path for path in kit.root.rglob("*") if path.is_file()} == before
+    assert not kit.places.state.exists()
+
+
 def test_the_status_is_json_with_a_schema(kit: Kit) -> None:
     kit.give(GOOD)
     kit.run()
