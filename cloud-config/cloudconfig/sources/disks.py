@@ -1,14 +1,31 @@
 """Sources that are a labelled disk."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from cloudconfig.sources import mounts
-from cloudconfig.sources.base import Machine, Reader, SourceError
+from cloudconfig.sources.base import Machine, Offer, Reader, Source, SourceError
 from updater.errors import BedplateError
 
 _AT = "run/bedplate-config/disk"
+
+
+def source(name: str, labels: tuple[str, ...], offer: Callable[[str, Reader], Offer]) -> Source:
+    """A source that is a disk with one of these labels; `offer` makes sense of its files."""
+
+    def present(machine: Machine) -> str:
+        label = machine.label(*labels)
+        return f"a disk has the label {label.name}" if label else ""
+
+    def look(machine: Machine) -> Offer | None:
+        label = machine.label(*labels)
+        if label is None:
+            return None
+        with files(machine, label) as read:
+            return offer(name, read)
+
+    return Source(name, present, look)
 
 
 @contextmanager
