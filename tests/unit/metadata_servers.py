@@ -6,6 +6,7 @@ with Server(ec2(Instance(user_data=b"#cloud-config\n"))) as server:
 
 import json
 import secrets
+import ssl
 import threading
 import time
 from base64 import b64encode
@@ -195,7 +196,7 @@ def nocloud_files(instance: Instance) -> dict[str, bytes]:
 class Server:
     """Serves `behaviour`; what `instead` has for a path goes first, for any method.
 
-    Each request is noted in `asked`. Port 0 becomes one that is free.
+    Each request is noted in `asked`. Port 0 becomes one that is free. With `tls` it speaks https.
     """
 
     behaviour: Behaviour
@@ -203,6 +204,7 @@ class Server:
     port: int = 0
     instead: dict[str, Answer] = field(default_factory=dict)
     asked: list[Request] = field(default_factory=list)
+    tls: ssl.SSLContext | None = None
     _server: ThreadingHTTPServer | None = None
     _stopped: threading.Event = field(default_factory=threading.Event)
 
@@ -236,6 +238,8 @@ class Server:
                 """Clients hang up; that is what is tested."""
 
         self._server = Quiet((self.address, self.port), Handler)
+        if self.tls is not None:
+            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 

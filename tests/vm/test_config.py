@@ -168,7 +168,7 @@ def configured(
     extension = site.extension("greeting", "tests/vm/images/greeting.yaml", site.signer())
     greeting = extension.read_bytes()
     with (
-        tls_server.serving({"/x": _FETCHED, "/greeting": greeting}, "10.0.2.2", folder) as https,
+        tls_server.serving({"x": _FETCHED, "greeting": greeting}, "10.0.2.2", folder) as https,
         Server(lambda _request: Answer()) as home,
         _booted(site, server, folder, https, home, greeting) as guest,
     ):

@@ -2,17 +2,17 @@
 
 import ipaddress
 import ssl
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from metadata_servers import Server, files
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,31 +25,14 @@ class Https:
 
 @contextmanager
 def serving(contents: Mapping[str, bytes], address: str, folder: Path) -> Iterator[Https]:
-    """Serve contents by their paths; clients know this server as `address`."""
+    """Serve contents by their names; clients know this server as `address`."""
     certificate, key = _certificate(address)
     pem = folder / "server.pem"
     pem.write_bytes(key + certificate)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            content = contents[self.path]
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Say nothing."""
-
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
-        try:
-            yield Https(server.server_address[1], certificate.decode())
-        finally:
-            server.shutdown()
+    with Server(files(contents), tls=context) as server:
+        yield Https(server.port, certificate.decode())
 
 
 def _certificate(address: str) -> tuple[bytes, bytes]:
