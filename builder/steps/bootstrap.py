@@ -7,12 +7,14 @@ import re
 import shlex
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from builder.run import CommandError, run
+from updater.store import locked
 
 # What mmdebstrap's and apt's last words mean, the most telling first.
 _CAUSES = (
@@ -129,3 +131,26 @@ def unpack(tar: Path, tree: Path, only: tuple[str, ...] = ()) -> None:
         ["tar", "-xf", str(tar), "-C", str(tree), "--exclude=./dev/*", "--no-same-owner"]
         + ["--no-same-permissions", *only]
     )
+
+
+def bootstrapped(selection: Selection, cache: Path, *, on_line: Callable[[str], None]) -> Path:
+    """The folder of a selection's tree, bootstrapped when the cache does not hold it.
+
+    Raises:
+        CommandError: the bootstrap failed.
+    """
+    tree = cache / "tools" / selection.key()
+    if tree.is_dir():
+        return tree
+    # Of two that start at once, one bootstraps and the other waits for it.
+    with locked(cache / "tools/.lock", wait=True):
+        if tree.is_dir():
+            return tree
+        with tempfile.TemporaryDirectory(dir=tree.parent, prefix=".tools-") as folder:
+            tar, unfinished = Path(folder) / "tools.tar", Path(folder) / "tree"
+            bootstrap(
+                selection, tar, archives=cache / "archives", epoch=int(time.time()), on_line=on_line
+            )
+            unpack(tar, unfinished)
+            unfinished.rename(tree)
+    return tree

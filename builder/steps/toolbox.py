@@ -1,13 +1,10 @@
 """The tool tree: every build tool and QEMU, bootstrapped once from the images' Debian release."""
 
-import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from builder.run import Sandbox
-from builder.steps.bootstrap import Selection, Variant, bootstrap, unpack
-from updater.store import locked
+from builder.steps.bootstrap import Selection, Variant, bootstrapped
 
 _PACKAGES = (
     "binutils",
@@ -44,22 +41,7 @@ def tool_tree(
     Raises:
         CommandError: the bootstrap failed.
     """
-    selection = Selection(suite, Variant.APT, _PACKAGES, mirror)
-    tree = cache / "tools" / selection.key()
-    if tree.is_dir():
-        return tree
-    # Of two builds that start at once, one bootstraps and the other waits for it.
-    with locked(cache / "tools/.lock", wait=True):
-        if tree.is_dir():
-            return tree
-        with tempfile.TemporaryDirectory(dir=tree.parent, prefix=".tools-") as folder:
-            tar, unfinished = Path(folder) / "tools.tar", Path(folder) / "tree"
-            bootstrap(
-                selection, tar, archives=cache / "archives", epoch=int(time.time()), on_line=on_line
-            )
-            unpack(tar, unfinished)
-            unfinished.rename(tree)
-    return tree
+    return bootstrapped(Selection(suite, Variant.APT, _PACKAGES, mirror), cache, on_line=on_line)
 
 
 def toolbox(tree: Path, *writable: Path) -> Sandbox:

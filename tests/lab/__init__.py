@@ -1,0 +1,56 @@
+"""The lab: a tree of Debian packages with namespaces of its own, for tests that meet real parts.
+
+Agents run in it on the Python and the libraries that hosts have, with etcd and the kernel's own
+network devices, and nothing they do is seen outside. The same tree runs inside a Bedplate host,
+for what the machine's own kernel lacks.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from builder.steps.bootstrap import Selection, Variant
+from builder.steps.toolbox import bootstrapped
+
+PROJECT = Path(__file__).parents[2]
+_PACKAGES = (
+    "etcd-client",
+    "etcd-server",
+    "iproute2",
+    "iputils-ping",
+    "nftables",
+    "openssl",
+    "python3-cryptography",
+    "python3-hypothesis",
+    "python3-pyroute2",
+    "python3-pytest",
+    "python3-requests",
+    "python3-yaml",
+    "wireguard-tools",
+)
+
+
+def lab_tree(cache: Path, *, on_line: Callable[[str], None]) -> Path:
+    """The lab's folder, bootstrapped when the cache does not hold it.
+
+    Raises:
+        CommandError: the bootstrap failed.
+    """
+    return bootstrapped(Selection("trixie", Variant.APT, _PACKAGES), cache, on_line=on_line)
+
+
+def argv(tree: Path, command: Sequence[str]) -> list[str]:
+    """The command line that runs `command` in the lab, as root of its own namespaces (bwrap(1))."""
+    view = ["bwrap", "--die-with-parent", "--unshare-user", "--uid", "0", "--gid", "0"]
+    view += ["--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--cap-add", "ALL"]
+    for name in ("usr", "etc"):
+        view += ["--ro-bind", str(tree / name), f"/{name}"]
+    for name in ("bin", "sbin", "lib", "lib64"):
+        view += ["--symlink", f"usr/{name}", f"/{name}"]
+    for name in ("/root", "/run", "/sys", "/tmp", "/var"):  # noqa: S108 - in a namespace of its own
+        view += ["--tmpfs", name]
+    view += ["--proc", "/proc", "--dev", "/dev", "--ro-bind", str(PROJECT), str(PROJECT)]
+    view += ["--chdir", str(PROJECT), "--clearenv", "--setenv", "LC_ALL", "C.UTF-8"]
+    view += ["--setenv", "PATH", "/usr/sbin:/usr/bin", "--setenv", "HOME", "/root"]
+    view += ["--setenv", "PYTHONPATH", f"{PROJECT}:{PROJECT / 'cloud-config'}"]
+    view += ["--setenv", "PYTHONDONTWRITEBYTECODE", "1"]
+    return [*view, "--", *command]
