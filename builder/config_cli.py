@@ -14,6 +14,7 @@ from cloudconfig.facts import Facts
 from cloudconfig.plan import Observed, describe, make_plan, merged
 from cloudconfig.reference import json_schema, markdown
 from hostkit.document.reference import as_json
+from hostkit.document.schema import Reading
 from hostkit.document.source import DocumentError, Problem, read_bytes
 from updater.errors import BedplateError, InputError
 
@@ -100,7 +101,7 @@ def examine(file: Path) -> list[Finding]:
     found = _in_order((), document.warnings)
     try:
         # What only shows in the making, such as a content that is not what its encoding says.
-        _desired(document, None)
+        _desired(document, None, found)
     except InputError as error:
         found += [Finding(str(file), 1, 1, line) for line in str(error).splitlines()]
     return found
@@ -117,7 +118,8 @@ def _read(file: Path) -> Document:
     return read_document(read_bytes(file, LIMITS), file, _ADDRESSES)
 
 
-def _desired(document: Document, network_config: Path | None) -> Desired:
+def _desired(document: Document, network_config: Path | None, found: list[Finding]) -> Desired:
+    """What a host would be; what there is to be warned of is added to `found`."""
     # Only here: what renders a host's files need not be imported to build an image.
     from cloudconfig.rendering import render_all  # noqa: PLC0415
 
@@ -125,7 +127,9 @@ def _desired(document: Document, network_config: Path | None) -> Desired:
     if network_config is not None:
         from cloudconfig.model.network import read_network_config  # noqa: PLC0415
 
-        network = read_network_config(read_bytes(network_config, LIMITS), network_config)
+        reading = Reading(as_coreos=True)
+        network = read_network_config(read_bytes(network_config, LIMITS), network_config, reading)
+        found += _in_order((), reading.warnings)
     return render_all(document.config, Facts(), network)
 
 
@@ -172,8 +176,10 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 def _loaded(arguments: argparse.Namespace) -> Desired:
     document = _read(arguments.file)
-    sys.stderr.writelines(f"{each}\n" for each in _in_order((), document.warnings))
-    return _desired(document, arguments.network_config)
+    found = _in_order((), document.warnings)
+    desired = _desired(document, arguments.network_config, found)
+    sys.stderr.writelines(f"{each}\n" for each in found)
+    return desired
 
 
 def _besides(desired: Desired) -> list[str]:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from cloudconfig.model.machine import PhoneHome, PowerState
     from cloudconfig.model.storage import Share
 
+# Bytes of one fetched file: it is held in memory, twice at most, while it is written.
+FETCH_LIMIT = 128 << 20
+
 
 class Reaction(Enum):
     """What a program needs to notice that its files changed."""

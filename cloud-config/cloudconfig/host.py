@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from cloudconfig import compiled, memory, observe, report, store
 from cloudconfig.apply import Applier, ApplyError, Systemctl
 from cloudconfig.compiled import Compiled
-from cloudconfig.desired import Desired, Fetched
+from cloudconfig.desired import FETCH_LIMIT, Desired, Fetched
 from cloudconfig.memory import Memory
 from cloudconfig.places import Places
 from cloudconfig.plan import Change, make_plan, managed_after
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from cloudconfig.disks import DiskChange
 
 _LOG = logging.getLogger(__name__)
-_FETCH_LIMIT = 512 << 20  # bytes of one fetched file
 
 
 class Stage(Enum):
@@ -179,7 +178,7 @@ def _fetch(missing: tuple[Fetched, ...], proxies: Mapping[str, str], places: Pla
     faults = []
     for item in missing:
         try:
-            content = fetch_pinned(item.url, item.sha256, dict(item.headers), _FETCH_LIMIT, proxies)
+            content = fetch_pinned(item.url, item.sha256, dict(item.headers), FETCH_LIMIT, proxies)
             store.keep_fetched(content, item.sha256, places)
         except (BedplateError, OSError) as error:
             faults.append(f"{item.path}: {error}")

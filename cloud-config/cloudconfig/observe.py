@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from cloudconfig.desired import Desired
+from cloudconfig.desired import FETCH_LIMIT, Desired
 from cloudconfig.facts import Facts
 from cloudconfig.memory import Memory
 from cloudconfig.places import Places
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     # At run time it would bring the whole model, which is slow to import.
     from cloudconfig.model.top import CloudConfig
 
-_LIMIT = 64 << 20  # bytes of one file that is looked at
 _UNIT_FOLDERS = ("usr/lib/systemd/system", "run/extensions/usr/lib/systemd/system")
 # The developer extension, and the disk that it comes on before it is merged.
 _DEVELOPER = ("usr/lib/bedplate-developer", "dev/disk/by-label/BEDPLATE_EXT")
@@ -33,10 +32,11 @@ def see(path: Path) -> Seen | None:
         if not path.is_file():
             return None
         with path.open("rb") as stream:
-            content = stream.read(_LIMIT)
+            content = stream.read(FETCH_LIMIT)
     except FileNotFoundError:
         return None
-    return Seen(content, status.st_mode & 0o7777, *_names(status.st_uid, status.st_gid))
+    ids = status.st_uid, status.st_gid
+    return Seen(content, status.st_mode & 0o7777, *_names(*ids), ids=ids)
 
 
 def _names(uid: int, gid: int) -> tuple[str, str]:

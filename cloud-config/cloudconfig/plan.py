@@ -22,13 +22,17 @@ _SHOWN_LINES = 200  # of one file's difference
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A file or a link as it is; a link has a target and nothing else."""
+    """A file or a link as it is; a link has a target and nothing else.
+
+    `ids` are the numbers of owner and group, for documents that name those.
+    """
 
     content: bytes = field(default=b"", repr=False)
     mode: int = 0
     owner: str = ""
     group: str = ""
     target: str | None = None
+    ids: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +166,16 @@ def _is_so(item: File | Link | Fetched, seen: Seen | None) -> bool:
         return seen.target == item.target
     if seen.target is not None:
         return False
-    if (seen.mode, seen.owner, seen.group) != (item.mode, item.owner, item.group):
+    if seen.mode != item.mode or not _is_owned(item, seen):
         return False
     if isinstance(item, Fetched):
         return hashlib.sha256(seen.content).hexdigest() == item.sha256
     return seen.content == item.content
+
+
+def _is_owned(item: File | Fetched, seen: Seen) -> bool:
+    uid, gid = map(str, seen.ids or ("", ""))
+    return item.owner in {seen.owner, uid} and item.group in {seen.group, gid}
 
 
 def _wanted(puts: Iterable[Put]) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from builder.run import CommandError
 from tests.lab import PROJECT, argv, lab_tree
@@ -12,18 +11,15 @@ from tests.lab import PROJECT, argv, lab_tree
 _OPTIONS = ("--confcutdir", "tests/net", "-p", "no:cacheprovider")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str]) -> None:
     """Become pytest inside the lab; its exit status is ours."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         tree = lab_tree(PROJECT / ".cache", on_line=lambda _line: None)
     except CommandError as error:
-        print(f"tests.lab: {error}", file=sys.stderr)
-        return 1
-    command = argv(tree, ["/usr/bin/python3", "-m", "pytest", *_OPTIONS, *given])
+        sys.exit(f"tests.lab: {error}")
+    command = argv(tree, ["/usr/bin/python3", "-m", "pytest", *_OPTIONS, *arguments])
     os.execvp(command[0], command)  # noqa: S606 - this program becomes that one
 
 
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main(sys.argv[1:])

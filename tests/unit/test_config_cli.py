@@ -146,6 +146,10 @@ def test_plan_takes_a_network_config(
     network.write_text("version: 2\nethernets:\n  eth0: {addresses: [192.0.2.5/24]}\n")
     assert run("config", "plan", right, "--network-config", network) == 0
     assert "192.0.2.5/24" in capsys.readouterr().out
+    network.write_text("version: 2\nethernets:\n  eth0: {link-local: [], accept-ra: true}\n")
+    assert run("config", "plan", right, "--network-config", network) == 0
+    warning = f"{network}:3:37: warning: this needs link-local addresses of IPv6"
+    assert warning in capsys.readouterr().err
 
 
 def test_render_writes_what_a_host_would_write(tmp_path: Path) -> None:

@@ -49,6 +49,14 @@ def test_content_mode_owner_and_group_are_each_a_difference() -> None:
         assert make_plan(Desired(items=(file,)), Observed({MOTD: was})) == (Put(file, was),)
 
 
+def test_an_owner_may_be_a_number() -> None:
+    file = File(MOTD, b"hi", owner="1000", group="1001")
+    was = replace(seen(file), owner="web", group="staff", ids=(1000, 1001))
+    assert make_plan(Desired(items=(file,)), Observed({MOTD: was})) == ()
+    other = replace(was, ids=(1000, 1002))
+    assert make_plan(Desired(items=(file,)), Observed({MOTD: other})) == (Put(file, other),)
+
+
 def test_what_an_earlier_document_wrote_is_taken_back() -> None:
     was, original = Seen(b"ours", 0o644, "root", "root"), Seen(b"image's", 0o644, "root", "root")
     observed = Observed({MOTD: was}, managed=frozenset({MOTD}))
