@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import UUID
 
 import testinfra  # type: ignore[import-untyped] # it ships no types; Host says what is used
 
@@ -25,7 +26,7 @@ from builder.trust.publish import Signing
 from builder.trust.repository import Repository
 from builder.trust.roles import DEFAULT_KEY_NAMES
 from builder.vm.accelerator import accelerator
-from builder.vm.config import Disk, MachineConfig, Network, UserNetwork
+from builder.vm.config import DEFAULT_UUID, Disk, MachineConfig, Network, UserNetwork
 from builder.vm.machine import Machine
 from builder.vm.ssh import SshAccess, create_key
 from builder.vm.uki import kernel_of
@@ -263,6 +264,11 @@ class Guest:
         return host
 
 
+def machine_uuid(number: int) -> UUID:
+    """Who a machine is: its machine id and its cards' addresses come from this."""
+    return UUID(int=DEFAULT_UUID.int + number)
+
+
 @contextmanager
 def guest_of(
     site: Site,
@@ -273,10 +279,14 @@ def guest_of(
     extension: Path | None = None,
     disks: tuple[Disk, ...] = (),
     networks: tuple[Network, ...] = (UserNetwork(),),
+    document: str | None = None,
+    number: int = 0,
+    memory: int = GIB,
 ) -> Iterator[Guest]:
     """A machine booted from `image` with an extension, the developer's.
 
-    Without our server its updates are what its cloud-config says.
+    Without our server its updates are what its cloud-config says. `document` is its cloud-config,
+    given as a credential; `number` makes it another machine than those of other numbers.
     """
     folder.mkdir(parents=True)
     key = create_key(folder)
@@ -292,6 +302,8 @@ def guest_of(
     }
     if server:
         credentials["bedplate.update"] = json.dumps(settings)
+    if document:
+        credentials["bedplate.cloud-config"] = document
     config = MachineConfig(
         folder=folder / "machine",
         accelerator=accelerator(tools(), kernel, CACHE),
@@ -299,6 +311,8 @@ def guest_of(
         disk_size=6 * GIB,
         # A second emulated processor costs more in waiting for locks than it gives on two cores.
         cpus=1,
+        memory=memory,
+        uuid=machine_uuid(number),
         credentials=credentials,
         networks=networks,
         disks=(
