@@ -1,17 +1,24 @@
 """The lab: a tree of Debian packages with namespaces of its own, for tests that meet real parts.
 
+`python -m tests.lab tests/net -k lease` runs pytest in it.
+
 Agents run in it on the Python and the libraries that hosts have, with etcd and the kernel's own
 network devices, and nothing they do is seen outside. The same tree runs inside a Bedplate host,
 for what the machine's own kernel lacks.
 """
 
+import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from builder.run import CommandError
 from builder.steps.bootstrap import Selection, Variant
 from builder.steps.toolbox import bootstrapped
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[1]
+# The conftest above is the workstation's; the project is read only.
+_OPTIONS = ("--confcutdir", "tests/net", "-p", "no:cacheprovider")
 _PACKAGES = (
     "etcd-client",
     "etcd-server",
@@ -54,3 +61,17 @@ def argv(tree: Path, command: Sequence[str]) -> list[str]:
     view += ["--setenv", "PYTHONPATH", f"{PROJECT}:{PROJECT / 'cloud-config'}"]
     view += ["--setenv", "PYTHONDONTWRITEBYTECODE", "1"]
     return [*view, "--", *command]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Become pytest inside the lab; its exit status is ours."""
+    try:
+        tree = lab_tree(PROJECT / ".cache", on_line=lambda _line: None)
+    except CommandError as error:
+        sys.exit(f"tests.lab: {error}")
+    command = argv(tree, ["/usr/bin/python3", "-m", "pytest", *_OPTIONS, *arguments])
+    os.execvp(command[0], command)  # noqa: S606 - this program becomes that one
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
