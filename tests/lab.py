@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from builder.run import CommandError
-from builder.steps.bootstrap import Selection, Variant
-from builder.steps.toolbox import bootstrapped
+from builder.steps.bootstrap import Selection, Variant, bootstrapped
 
 PROJECT = Path(__file__).parents[1]
 # The conftest above is the workstation's; the project is read only.
