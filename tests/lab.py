@@ -17,8 +17,10 @@ from builder.steps.bootstrap import Selection, Variant, bootstrapped
 
 PROJECT = Path(__file__).parents[1]
 # The conftest above is the workstation's; the project is read only.
-_OPTIONS = ("--confcutdir", "tests/net", "-p", "no:cacheprovider")
+_IMPORTED = (".", "cloud-config", "tests/net")
+_OPTIONS = ("--confcutdir", "tests/net", "-p", "lab_fixtures", "-p", "no:cacheprovider")
 _PACKAGES = (
+    "busybox-static",
     "etcd-client",
     "etcd-server",
     "iproute2",
@@ -57,7 +59,7 @@ def argv(tree: Path, command: Sequence[str]) -> list[str]:
     view += ["--proc", "/proc", "--dev", "/dev", "--ro-bind", str(PROJECT), str(PROJECT)]
     view += ["--chdir", str(PROJECT), "--clearenv", "--setenv", "LC_ALL", "C.UTF-8"]
     view += ["--setenv", "PATH", "/usr/sbin:/usr/bin", "--setenv", "HOME", "/root"]
-    view += ["--setenv", "PYTHONPATH", f"{PROJECT}:{PROJECT / 'cloud-config'}"]
+    view += ["--setenv", "PYTHONPATH", ":".join(str(PROJECT / each) for each in _IMPORTED)]
     view += ["--setenv", "PYTHONDONTWRITEBYTECODE", "1"]
     return [*view, "--", *command]
 

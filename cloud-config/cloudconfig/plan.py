@@ -208,13 +208,13 @@ def _hostname(puts: Iterable[Put], drops: Iterable[Drop]) -> list[str]:
 
 def _reactions(puts: Iterable[Put], *, booting: bool) -> list[React]:
     """Each unit once; what has not started yet reads its files when it does."""
-    affected = [
-        affects
-        for put in puts
-        for affects in put.item.affects
-        if not booting or affects.reaction is Reaction.START
-    ]
-    return [React(each.unit, each.reaction) for each in dict.fromkeys(affected)]
+    found: dict[str, Reaction] = {}
+    for affects in (each for put in puts for each in put.item.affects):
+        starts = affects.reaction is Reaction.START
+        # What is started notices whatever else has changed.
+        if starts or (not booting and found.get(affects.unit) is not Reaction.START):
+            found[affects.unit] = affects.reaction
+    return [React(unit, reaction) for unit, reaction in found.items()]
 
 
 def _commands(desired: Desired, observed: Observed, puts: Iterable[Put]) -> list[Change]:

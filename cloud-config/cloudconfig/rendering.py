@@ -6,6 +6,7 @@ from cloudconfig.model.network import Network
 from cloudconfig.model.top import CloudConfig
 from cloudconfig.render import (
     agents,
+    etcd,
     extensions,
     files,
     hosts,
@@ -33,6 +34,7 @@ _FAMILIES = (
     storage,
     update,
     agents,
+    etcd,
     extensions,
     files,
     units,

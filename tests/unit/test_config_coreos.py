@@ -98,8 +98,8 @@ REFUSED = [
     ("users", "coreos_ssh_import_github", "ssh_authorized_keys"),
     ("users", "coreos_ssh_import_github_users", "ssh_authorized_keys"),
     ("users", "coreos_ssh_import_url", "ssh_authorized_keys"),
-    ("coreos", "etcd", "bedplate.pods"),
-    ("coreos", "etcd2", "bedplate.pods"),
+    ("coreos", "etcd", "bedplate.etcd"),
+    ("coreos", "etcd2", "bedplate.etcd"),
     ("coreos", "fleet", "bedplate.pods"),
 ]
 spellings = pytest.mark.parametrize("sign", ["_", "-"])

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import PurePosixPath
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -88,6 +89,21 @@ def test_a_unit_that_many_files_affect_is_told_once() -> None:
         each for each in make_plan(Desired(items=files), Observed()) if type(each) is React
     ]
     assert reactions == [React("a.service", Reaction.RESTART)]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_is_started_is_not_restarted_besides(*, turned: bool) -> None:
+    files = [
+        File(
+            PurePosixPath(f"/etc/x/{reaction.name}"), b"", affects=(Affects("a.target", reaction),)
+        )
+        for reaction in (Reaction.RESTART, Reaction.START)
+    ]
+    desired = Desired(items=tuple(reversed(files) if turned else files))
+    for booting in (False, True):
+        changes = make_plan(desired, Observed(booting=booting))
+        found = [each for each in changes if type(each) is React]
+        assert found == [React("a.target", Reaction.START)]
 
 
 def test_commands_run_at_boot_and_then_only_for_what_changed() -> None:

@@ -13,6 +13,7 @@ from cloudconfig.rendering import render_all
 from site_of_tests import PROJECT, tools
 
 _FOLDER = "/etc/systemd/system/"
+_UNITS = "/usr/lib/systemd/system/"
 _FACTS = Facts(passwd="root:x:0:0::/:/x\n", group="root:x:0:\n", memory=1 << 30)  # noqa: S106
 _DOCUMENTS = {
     "mounts": """\
@@ -35,6 +36,15 @@ coreos:
       drop-ins: [{name: x.conf, content: "[Service]\\nNice=1"}]
 """,
 }
+
+_ETCD = """\
+bedplate:
+  etcd:
+    listen_client_urls: https://192.168.1.1:2379
+    cert_file: /etc/etcd/member.crt
+    key_file: /etc/etcd/member.key
+    trusted_ca_file: /etc/etcd/ca.crt
+"""
 
 
 def _write(text: str, folder: Path) -> list[Path]:
@@ -85,3 +95,12 @@ def test_the_agents_own_units(tmp_path: Path) -> None:
         units.append(unit)
     assert len(units) >= 5
     _verify(units, tmp_path)
+
+
+def test_the_unit_of_the_etcd_extension(tmp_path: Path) -> None:
+    (source,) = PROJECT.glob(f"images/etcd/root{_UNITS}bedplate-etcd.service")
+    unit = tmp_path / source.name
+    unit.write_text(source.read_text().replace("/usr/bin/etcd", "/usr/bin/true"))
+    _write(_ETCD, tmp_path)
+    assert (tmp_path / f"{unit.name}.d/50-credentials.conf").is_file()
+    _verify([unit], tmp_path)

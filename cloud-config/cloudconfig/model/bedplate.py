@@ -1,7 +1,7 @@
 # ruff: noqa: RUF009 (`key` declares a field, as dataclasses.field does)
 """`bedplate`: what neither CoreOS nor cloud-init has a word for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -17,6 +17,7 @@ from cloudconfig.kinds import (
     between,
 )
 from cloudconfig.manifests import pod_problem
+from cloudconfig.model.etcd import ETCD, EXTENSION, Etcd
 from cloudconfig.model.network import NETWORK, Network
 from hostkit.document.kinds import Choice, Text
 from hostkit.document.schema import ListOf, MapOf, Section, key
@@ -185,6 +186,7 @@ class Bedplate:
     extensions: tuple[Extension, ...] = key(
         ListOf(Section(Extension), identity="name"), "Signed system extensions.", default=()
     )
+    etcd: Etcd | None = key(ETCD, "This host as a member of an etcd cluster.", default=None)
     labels: Mapping[str, str] = key(
         MapOf(r"[A-Za-z0-9./_\-]{1,253}", LINE), "What this host is called by pods.", default={}
     )
@@ -193,4 +195,12 @@ class Bedplate:
     )
 
 
-BEDPLATE = Section(Bedplate)
+def _cautions(bedplate: Bedplate) -> Iterator[str]:
+    if bedplate.etcd and EXTENSION not in {each.name for each in bedplate.extensions}:
+        yield (
+            f"etcd without an extension {EXTENSION} in extensions: etcd runs only if an attached"
+            " disk brings that"
+        )
+
+
+BEDPLATE = Section(Bedplate, cautions=_cautions)

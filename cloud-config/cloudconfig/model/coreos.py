@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
 
-from cloudconfig.kinds import BASE_URL, BOOLEAN, LINE, SECRET, SECRET_LINE, UNIT, between
+from cloudconfig.kinds import (
+    BASE_URL,
+    BOOLEAN,
+    LINE,
+    SECRET,
+    SECRET_LINE,
+    UNIT,
+    Integer,
+    between,
+)
 from cloudconfig.verbs import UnitCommand
 from hostkit.document.kinds import Choice, Parsed, Text
 from hostkit.document.schema import ListOf, Section, key
@@ -101,7 +110,43 @@ class Flannel:
         Parsed("a path", PurePosixPath), "Where the lease is written.", default=None
     )
     interface: str | None = key(LINE, "The outer interface, or its address.", default=None)
+    interface_regex: str | None = key(
+        LINE, "Where `interface` is not given: fits its name or address.", default=None
+    )
     public_ip: str | None = key(LINE, "The address that others reach us by.", default=None)
+    public_ipv6: str | None = key(LINE, "And its like in IPv6.", default=None)
+    subnet_lease_renew_margin: int | None = key(
+        Integer(1, 1439),
+        "Stop traffic when only so many minutes of the lease are left; an hour.",
+        default=None,
+    )
+    subnet_ttl: float | None = key(
+        between(5, 604800), "How long a lease lives after its last renewal; a day.", default=None
+    )
+    network_config: str | None = key(
+        Text("text", limit=1 << 16),
+        "The network's configuration, in flannel's JSON, for an etcd that has none yet.",
+        default=None,
+    )
+    healthz_ip: str | None = key(
+        LINE, "Where `/healthz` is served; the loopback address.", default=None
+    )
+    healthz_port: int | None = key(
+        Integer(0, 65535), "The port of `/healthz`; without one there is none.", default=None
+    )
+
+
+def _flannel_problem(flannel: Flannel) -> str | None:
+    if flannel.network_config is None:
+        return None
+    # Seldom there, and most hosts have no overlay.
+    from overlay.network import NetworkConfigError, parse  # noqa: PLC0415
+
+    try:
+        parse(flannel.network_config.encode(), "network_config")
+    except NetworkConfigError as error:
+        return str(error)
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +185,9 @@ class Coreos:
         ListOf(Section(Unit, _unit_problem), identity="name"), "Systemd units.", default=()
     )
     update: Update | None = key(Section(Update, _update_problem), "Updates.", default=None)
-    flannel: Flannel | None = key(Section(Flannel), "The overlay network.", default=None)
+    flannel: Flannel | None = key(
+        Section(Flannel, _flannel_problem), "The overlay network.", default=None
+    )
     locksmith: Locksmith | None = key(
         Section(Locksmith, _locksmith_problem), "The reboot lock.", default=None
     )
@@ -150,8 +197,8 @@ _DEAD = "the daemon is no more"
 COREOS = Section(
     Coreos,
     refused={
-        "etcd": f"etcd 0.4: {_DEAD}; run etcd 3 as a pod (bedplate.pods) or elsewhere",
-        "etcd2": "run etcd 3 as a pod (bedplate.pods) or elsewhere; its options are those of etcd2",
+        "etcd": f"etcd 0.4: {_DEAD}; bedplate.etcd makes this host a member of an etcd 3 cluster",
+        "etcd2": "bedplate.etcd makes this host a member of an etcd 3 cluster, in the same words",
         "fleet": f"{_DEAD}; declare pods (bedplate.pods)",
     },
     ignored={"oem": "a Bedplate image is one and the same on every machine"},

@@ -3,11 +3,13 @@
 import base64
 import binascii
 import zlib
+from dataclasses import replace
 
 from cloudconfig.desired import Desired, Fetched, File
 from cloudconfig.facts import Facts
 from cloudconfig.model.files import Encoding, WriteFile
 from cloudconfig.model.top import CloudConfig
+from cloudconfig.render import etcd
 from cloudconfig.render.errors import RenderError
 
 _UNPACKED_LIMIT = 16 << 20  # bytes of one file
@@ -28,7 +30,13 @@ def render(config: CloudConfig, _facts: Facts) -> Desired:
         RenderError: a content is not what its encoding says.
     """
     ordered = sorted(config.write_files, key=lambda file: file.defer)
-    return Desired(items=tuple(_item(file) for file in ordered))
+    read_by_etcd = etcd.files_of(config.bedplate.etcd).values()
+    return Desired(
+        items=tuple(
+            replace(_item(file), affects=etcd.AFFECTS if str(file.path) in read_by_etcd else ())
+            for file in ordered
+        )
+    )
 
 
 def _item(file: WriteFile) -> File | Fetched:

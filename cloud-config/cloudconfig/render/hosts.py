@@ -14,9 +14,8 @@ _LOCAL = ("127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback")
 
 def render(config: CloudConfig, facts: Facts) -> Desired:
     """The host's name, and what `/etc/hosts` says; the source's word counts where ours is none."""
-    fqdn = config.fqdn or config.hostname or facts.hostname
+    fqdn, name = _whole_name(config, facts), name_of(config, facts)
     short = (config.hostname or fqdn).partition(".")[0]
-    name = fqdn if config.prefer_fqdn_over_hostname else config.hostname or short
     items = []
     if name:
         # Whoever sends the name with DHCP reads it anew.
@@ -30,6 +29,18 @@ def render(config: CloudConfig, facts: Facts) -> Desired:
         text = f"127.0.0.1 localhost {_names(fqdn, short)}\n{_LOCAL[1]}\n"
         items.append(File(_HOSTS, text.encode()))
     return Desired(items=tuple(items))
+
+
+def name_of(config: CloudConfig, facts: Facts) -> str:
+    """What the host calls itself; nothing if nobody says."""
+    fqdn = _whole_name(config, facts)
+    if config.prefer_fqdn_over_hostname:
+        return fqdn
+    return config.hostname or fqdn.partition(".")[0]
+
+
+def _whole_name(config: CloudConfig, facts: Facts) -> str:
+    return config.fqdn or config.hostname or facts.hostname
 
 
 def _names(fqdn: str, short: str) -> str:

@@ -8,7 +8,7 @@ accepted, the JSON Schema, the documentation, how a document is shown) follows f
 import dataclasses
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import MISSING, dataclass, field
 from difflib import get_close_matches
@@ -203,13 +203,15 @@ class Section(Kind):
     """A mapping with known keys: the fields of a dataclass; `check` looks at them together.
 
     `refused` and `ignored` are keys that other readers of such documents know, each with what to
-    use instead: the former make a document wrong, the latter are warned of.
+    use instead: the former make a document wrong, the latter are warned of. `cautions` are what
+    there is to warn of in a section that is right.
     """
 
     model: type[Any]
     check: Callable[[Any], str | None] = lambda _: None
     refused: Mapping[str, str] = field(default_factory=dict)
     ignored: Mapping[str, str] = field(default_factory=dict)
+    cautions: Callable[[Any], Iterable[str]] = lambda _: ()
 
     @property
     def label(self) -> str:
@@ -241,6 +243,8 @@ class Section(Kind):
         value = self.model(**dict.fromkeys(missing), **values)
         if not reading.partial and (wrong := self.check(value)):
             raise reading.fail(node.place, wrong)
+        for caution in self.cautions(value):
+            reading.warn(node.place, caution)
         return value
 
     def _read_unknown(self, name: str, place: Place, reading: Reading) -> None:
