@@ -12,7 +12,7 @@ LONGEST := tests/vm/test_update.py tests/vm/test_power_cuts.py
 VM_TESTS := $(LONGEST) $(filter-out $(LONGEST),$(sort $(wildcard tests/vm/test_*.py)))
 VM_PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test build verify lint test-unit test-update test-config test-faults fuzz bench clean
+.PHONY: help demo test build verify lint test-unit test-update test-config test-overlay test-faults fuzz bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,8 +24,9 @@ $(READY): pyproject.toml tools/setup
 demo: $(READY) ## build two releases, boot the first, watch it update itself to the second
 	@$(BIN)/python -m builder.demo
 
-test: $(READY) lint ## lint, types, unit tests and the VM tests
-	@$(BIN)/pytest -n 2 tests/unit
+test: $(READY) lint ## lint, types, unit tests, the tests in the lab and the VM tests
+	@$(BIN)/pytest -n 2 -m "not thorough" tests/unit
+	$(BIN)/python -m tests.lab -m "not wireguard" tests/net
 	$(VM_PYTEST) -m "not thorough" $(VM_TESTS)
 
 build: $(READY) ## build a release of images/base.yaml into build/, with keys of your own in keys/
@@ -46,11 +47,16 @@ test-unit: $(READY) ## the tests that need no root, no network and no VM
 	@$(BIN)/pytest -n 2 tests/unit
 
 test-update: $(READY) ## the tests of boot and update, in VMs
-	@$(VM_PYTEST) $(VM_TESTS) --ignore-glob="*/test_config*"
+	@$(VM_PYTEST) $(VM_TESTS) --ignore-glob="*/test_config*" --ignore-glob="*/test_overlay*"
 
 test-config: $(READY) ## the tests of cloud-config, without and with VMs
 	@$(BIN)/pytest -n 2 tests/unit/test_config_*.py
 	$(VM_PYTEST) tests/vm/test_config*.py
+
+test-overlay: $(READY) ## the tests of the overlay and of etcd, in the lab and in VMs
+	@$(BIN)/pytest -n 2 tests/unit/test_etcd*.py tests/unit/test_overlay_*.py
+	$(BIN)/python -m tests.lab -m "not wireguard" tests/net
+	$(BIN)/pytest tests/vm/test_overlay*.py
 
 test-faults: $(READY) ## power cuts at random moments, ten of each kind, and a release that is stuck; long
 	@$(BIN)/pytest tests/fault

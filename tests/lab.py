@@ -18,7 +18,7 @@ from builder.steps.bootstrap import Selection, Variant, bootstrapped
 PROJECT = Path(__file__).parents[1]
 # The conftest above is the workstation's; the project is read only.
 _IMPORTED = (".", "cloud-config", "tests/net")
-_OPTIONS = ("--confcutdir", "tests/net", "-p", "lab_fixtures", "-p", "no:cacheprovider")
+OPTIONS = ("--confcutdir", "tests/net", "-p", "lab_fixtures", "-p", "no:cacheprovider")
 _PACKAGES = (
     "busybox-static",
     "etcd-client",
@@ -60,7 +60,7 @@ def argv(tree: Path, command: Sequence[str]) -> list[str]:
     view += ["--chdir", str(PROJECT), "--clearenv", "--setenv", "LC_ALL", "C.UTF-8"]
     view += ["--setenv", "PATH", "/usr/sbin:/usr/bin", "--setenv", "HOME", "/root"]
     view += ["--setenv", "PYTHONPATH", ":".join(str(PROJECT / each) for each in _IMPORTED)]
-    view += ["--setenv", "PYTHONDONTWRITEBYTECODE", "1"]
+    view += ["--setenv", "PYTHONPYCACHEPREFIX", "/tmp/pycache"]
     return [*view, "--", *command]
 
 
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> None:
         tree = lab_tree(PROJECT / ".cache", on_line=lambda _line: None)
     except CommandError as error:
         sys.exit(f"tests.lab: {error}")
-    command = argv(tree, ["/usr/bin/python3", "-m", "pytest", *_OPTIONS, *arguments])
+    command = argv(tree, ["/usr/bin/python3", "-m", "pytest", *OPTIONS, *arguments])
     os.execvp(command[0], command)  # noqa: S606 - this program becomes that one
 
 

@@ -25,7 +25,7 @@ from hostkit.etcd import Access
 from network import Namespace, NetworkError, run, wait_for
 
 ROOT_PASSWORD = "root's own"  # noqa: S105 - a cluster that lives as long as a test
-_START_SECONDS = 30.0
+_START_SECONDS = 120.0
 _clusters = itertools.count(1)
 
 

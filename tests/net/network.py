@@ -37,7 +37,7 @@ def run(argv: Sequence[str], *, text: str | None = None) -> str:
     return done.stdout
 
 
-def wait_for(condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:
+def wait_for(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
     """Ask again and again until it is so.
 
     Raises:

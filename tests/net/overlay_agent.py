@@ -17,7 +17,7 @@ from network import Host, Namespace, wait_for
 PREFIX = "/coreos.com/network"
 CONFIG = f"{PREFIX}/config"
 SUBNETS = f"{PREFIX}/subnets/"
-READY_SECONDS = 30.0  # two slow cores, and three interpreters that start at once
+READY_SECONDS = 120.0  # slow cores, and three interpreters that start at once
 
 
 @dataclass(slots=True)
@@ -130,7 +130,7 @@ class Agent:
         assert isinstance(found, dict)
         return found
 
-    def wait(self, condition: Callable[["Agent"], object], what: str, seconds: float = 30) -> None:
+    def wait(self, condition: Callable[["Agent"], object], what: str, seconds: float = READY_SECONDS) -> None:
         """Wait until it is so of this agent; what it said is in the failure."""
         try:
             wait_for(lambda: condition(self), what, seconds)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+import tls_server
 from builder.vm.config import SharedLink, UserNetwork, mac_address
 from builder.vm.wait import wait_until
 from faultserver import FaultServer
 from lab import lab_tree
-from metadata_servers import Server, files
 from site_of_tests import BOOT_SECONDS, CACHE, GIB, Guest, Site, guest_of, machine_uuid
 
 pytestmark = pytest.mark.thorough
@@ -28,6 +28,10 @@ _HEADERS = 28  # bytes of IPv4 and ICMP before ping's own
 DOCUMENT = """\
 #cloud-config
 hostname: node-{number}
+ca_certs:
+  trusted:
+    - |
+      {certificate}
 coreos:
   update: {{reboot-strategy: off}}
   flannel:
@@ -111,13 +115,15 @@ def nodes(
     busybox = (lab_tree(CACHE, on_line=print) / "usr/bin/busybox").read_bytes()
     image = site.release("1") / "bedplate_1.qcow2"
     link = SharedLink(_free_port())
+    contents = {"etcd.raw": extension, "busybox": busybox}
     with ExitStack() as stack:
-        port = stack.enter_context(Server(files({"etcd.raw": extension, "busybox": busybox}))).port
-        served = f"http://10.0.2.2:{port}"
+        https = stack.enter_context(tls_server.serving(contents, "10.0.2.2", folder))
+        served = f"https://10.0.2.2:{https.port}"
         found = []
         for number in NUMBERS:
             document = DOCUMENT.format(
                 number=number,
+                certificate=https.certificate.replace("\n", "\n      "),
                 updates=server.url_for_guest(),
                 card=mac_address(machine_uuid(number), 1),
                 files=served,
