@@ -148,13 +148,14 @@ class Site:
         repository.add(build_folder, self.signing())
         repository.promote(version, "stable", [], self.signing())
 
-    def extension_disk(self, name: str, signer: Signer | None) -> Path:
-        """A disk with the developer extension, signed or not."""
+    def extension_disk(self, name: str, signer: Signer | None, *more: str) -> Path:
+        """A disk with the developer extension and those of `more` definitions, signed or not."""
         disk = self.folder / f"{name}.disk"
-        made = self.extension(name, "images/developer.yaml", signer)
+        definitions = ("images/developer.yaml", *more)
+        made = [self.extension(name, definition, signer) for definition in definitions]
         with self.only_me():
             if not disk.is_file():
-                make_extension_disk([made], disk, toolbox(tools(), self.folder))
+                make_extension_disk(made, disk, toolbox(tools(), self.folder))
         return disk
 
     def extension(self, name: str, definition: str, signer: Signer | None) -> Path:

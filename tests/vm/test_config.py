@@ -21,6 +21,12 @@ from tls_server import Https
 _MIB = 1 << 20
 _CARD = mac_address(DEFAULT_UUID, 1)
 _FETCHED = b"from a server\n"
+# The boot is complete, and what comes by the network too.
+_CONFIGURED = (
+    "systemctl is-active boot-complete.target"
+    ' && [ "$(systemctl is-active bedplate-config-network)" = inactive ]'
+    " && ! systemctl list-jobs --no-legend | grep bedplate-config-network"
+)
 
 FAMILIES = """\
 #cloud-config
@@ -203,11 +209,7 @@ def _booted(  # noqa: PLR0917 - all of them are different things
         networks=(UserNetwork(), SharedLink(_free_port())),
     ) as guest:
         guest.reach()
-        wait_until(
-            lambda: guest.ask("systemctl is-active boot-complete.target") or None,
-            BOOT_SECONDS,
-            "the boot to be complete",
-        )
+        wait_until(lambda: guest.ask(_CONFIGURED) or None, BOOT_SECONDS, "both stages to be done")
         yield guest
 
 

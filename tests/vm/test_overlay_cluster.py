@@ -1,6 +1,5 @@
 """Three hosts on one link: their own etcd, a subnet each, containers that reach each other."""
 
-import hashlib
 import json
 import socket
 from collections.abc import Iterator
@@ -46,8 +45,6 @@ bedplate:
       link:
         match: {{macaddress: "{card}"}}
         addresses: [10.77.0.{number}/24]
-  extensions:
-    - {{name: etcd, url: "{files}/etcd.raw", sha256: "{etcd}"}}
   etcd:
     listen_client_urls: "http://10.77.0.{number}:2379"
     initial_cluster:
@@ -111,11 +108,11 @@ def nodes(
 ) -> Iterator[tuple[Node, ...]]:
     """Three hosts that made an etcd of their own and have a subnet each."""
     folder = tmp_path_factory.mktemp("overlay")
-    extension = site.extension("signed", "images/etcd.yaml", site.signer()).read_bytes()
+    disk = site.extension_disk("cluster", site.signer(), "images/etcd.yaml")
     busybox = (lab_tree(CACHE, on_line=print) / "usr/bin/busybox").read_bytes()
     image = site.release("1") / "bedplate_1.qcow2"
     link = SharedLink(_free_port())
-    contents = {"etcd.raw": extension, "busybox": busybox}
+    contents = {"busybox": busybox}
     with ExitStack() as stack:
         https = stack.enter_context(tls_server.serving(contents, "10.0.2.2", folder))
         served = f"https://10.0.2.2:{https.port}"
@@ -126,13 +123,12 @@ def nodes(
                 certificate=https.certificate.replace("\n", "\n      "),
                 updates=server.url_for_guest(),
                 card=mac_address(machine_uuid(number), 1),
-                files=served,
-                etcd=hashlib.sha256(extension).hexdigest(),
             )
             host = guest_of(
                 site,
                 folder / f"node-{number}",
                 image=image,
+                extension=disk,
                 networks=(UserNetwork(), link),
                 document=document,
                 number=number,
@@ -140,7 +136,7 @@ def nodes(
             )
             found.append(Node(stack.enter_context(host), served))
         for node in found:
-            node.guest.reach(BOOT_SECONDS)
+            node.guest.wait_until_good("1")
         for node in found:
             node.wait_until_joined()
         yield tuple(found)
