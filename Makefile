@@ -26,7 +26,7 @@ demo: $(READY) ## build two releases, boot the first, watch it update itself to 
 
 test: $(READY) lint ## lint, types, unit tests, the tests in the lab and the VM tests
 	@$(BIN)/pytest -n 2 -m "not thorough" tests/unit
-	$(BIN)/python -m tests.lab -m "not wireguard" tests/net
+	$(BIN)/python -m tests.lab -m "not wireguard and not thorough" tests/net
 	$(VM_PYTEST) -m "not thorough" $(VM_TESTS)
 
 build: $(READY) ## build a release of images/base.yaml into build/, with keys of your own in keys/

@@ -130,7 +130,9 @@ class Agent:
         assert isinstance(found, dict)
         return found
 
-    def wait(self, condition: Callable[["Agent"], object], what: str, seconds: float = READY_SECONDS) -> None:
+    def wait(
+        self, condition: Callable[["Agent"], object], what: str, seconds: float = READY_SECONDS
+    ) -> None:
         """Wait until it is so of this agent; what it said is in the failure."""
         try:
             wait_for(lambda: condition(self), what, seconds)

@@ -21,6 +21,8 @@ from cloudconfig.render import etcd
 from etcd_certificates import Authority
 from network import Host, Network, NetworkError, wait_for
 
+pytestmark = pytest.mark.thorough
+
 PROJECT = Path(__file__).parents[2]
 UNIT = PROJECT / "images/etcd/root/usr/lib/systemd/system" / etcd.UNIT
 SECONDS = 60.0

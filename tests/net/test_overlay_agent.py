@@ -146,6 +146,7 @@ def test_a_reservation_is_honoured_and_stays_one(
         assert etcd.members[0].ctl("lease", "list").startswith("found 0 leases")
 
 
+@pytest.mark.thorough
 def test_two_race_for_the_last_subnet(network: Network, etcd: Cluster, tmp_path: Path) -> None:
     etcd.put(CONFIG, '{"Network": "10.5.0.0/28", "SubnetLen": 30}')
     for subnet in ("10.5.0.4-30", "10.5.0.8-30"):
@@ -161,6 +162,7 @@ def test_two_race_for_the_last_subnet(network: Network, etcd: Cluster, tmp_path:
         assert str(loser.subnet) == "10.5.0.12/30"
 
 
+@pytest.mark.thorough
 def test_both_families(network: Network, etcd: Cluster, tmp_path: Path) -> None:
     etcd.put(
         CONFIG,
@@ -194,6 +196,7 @@ def test_a_peer_that_dies_goes_and_comes_back(pair: list[Agent]) -> None:
     assert container.reaches(subnet[2], seconds=10)
 
 
+@pytest.mark.thorough
 def test_peers_follow_a_new_outer_address(pair: list[Agent]) -> None:
     one, two = pair
     container, _ = one.container(), two.container()
@@ -208,6 +211,7 @@ def test_peers_follow_a_new_outer_address(pair: list[Agent]) -> None:
     assert container.reaches(subnet[2], seconds=10)
 
 
+@pytest.mark.thorough
 def test_a_new_mtu_of_the_outer_interface_is_handed_on(pair: list[Agent]) -> None:
     one = pair[0]
     one.host.ip("link set eth0 mtu 1400")
@@ -259,6 +263,7 @@ def test_an_agent_that_is_started_again_cuts_no_traffic(
     assert stream.lost == 0
 
 
+@pytest.mark.thorough
 def test_an_agent_that_starts_while_etcd_is_away_goes_on(pair: list[Agent], etcd: Cluster) -> None:
     one, two = pair
     container, _ = one.container(), two.container()
@@ -275,6 +280,7 @@ def test_an_agent_that_starts_while_etcd_is_away_goes_on(pair: list[Agent], etcd
     assert (one.subnet, stream.lost) == (subnet, 0)
 
 
+@pytest.mark.thorough
 def test_a_host_without_settings_leaves(pair: list[Agent], etcd: Cluster) -> None:
     one, two = pair
     subnet = one.subnet
@@ -290,6 +296,7 @@ def test_a_host_without_settings_leaves(pair: list[Agent], etcd: Cluster) -> Non
 # --- etcd goes away, and the lease ----------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_etcd_away_for_a_while_is_not_felt(pair: list[Agent], etcd: Cluster) -> None:
     one, two = pair
     container, _ = one.container(), two.container()
@@ -327,6 +334,7 @@ def test_etcd_away_for_longer_than_the_lease_stops_traffic_until_it_is_back(
     assert container.reaches(subnets[1][2], seconds=10)
 
 
+@pytest.mark.thorough
 def test_a_lost_subnet_is_given_up_before_another_is_taken(
     pair: list[Agent], etcd: Cluster
 ) -> None:
@@ -351,6 +359,7 @@ def test_a_lost_subnet_is_given_up_before_another_is_taken(
 # --- Settings and the network's configuration change ----------------------------------------------
 
 
+@pytest.mark.thorough
 def test_another_network_is_moved_to(pair: list[Agent], etcd: Cluster) -> None:
     etcd.put(CONFIG, '{"Network": "10.9.0.0/16", "Backend": {"Type": "host-gw"}}')
     for agent in pair:
@@ -367,6 +376,7 @@ def test_another_network_is_moved_to(pair: list[Agent], etcd: Cluster) -> None:
     wait_for(lambda: len(etcd.get(SUBNETS)) == 2, "the old leases are given back", 10)
 
 
+@pytest.mark.thorough
 def test_another_backend_keeps_the_subnets(pair: list[Agent], etcd: Cluster) -> None:
     subnets = [agent.subnet for agent in pair]
     container, _ = (agent.container() for agent in pair)
@@ -378,6 +388,7 @@ def test_another_backend_keeps_the_subnets(pair: list[Agent], etcd: Cluster) -> 
     assert [agent.subnet for agent in pair] == subnets
 
 
+@pytest.mark.thorough
 def test_a_configuration_that_is_spoilt_harms_nobody(pair: list[Agent], etcd: Cluster) -> None:
     one, two = pair
     container, _ = one.container(), two.container()
@@ -388,6 +399,7 @@ def test_a_configuration_that_is_spoilt_harms_nobody(pair: list[Agent], etcd: Cl
     one.wait(lambda _: not one.fault, "it is mended")
 
 
+@pytest.mark.thorough
 def test_settings_are_followed_and_wrong_ones_told(pair: list[Agent], etcd: Cluster) -> None:
     one = pair[0]
     subnet = one.subnet
@@ -404,6 +416,7 @@ def test_settings_are_followed_and_wrong_ones_told(pair: list[Agent], etcd: Clus
     one.wait(lambda _: not one.fault, "it is mended", 15)
 
 
+@pytest.mark.thorough
 def test_what_an_agent_costs(trio: list[Agent]) -> None:
     process = trio[0].process
     assert process is not None

@@ -11,6 +11,8 @@ from etcd_server import Cluster, Tls, serving
 from network import Host, Network
 from overlay_agent import CONFIG, PREFIX, Agent, agents
 
+pytestmark = pytest.mark.thorough
+
 NETWORK = '{"Network": "10.5.0.0/16"}'
 
 
