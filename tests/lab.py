@@ -60,7 +60,7 @@ def argv(tree: Path, command: Sequence[str]) -> list[str]:
     view += ["--chdir", str(PROJECT), "--clearenv", "--setenv", "LC_ALL", "C.UTF-8"]
     view += ["--setenv", "PATH", "/usr/sbin:/usr/bin", "--setenv", "HOME", "/root"]
     view += ["--setenv", "PYTHONPATH", ":".join(str(PROJECT / each) for each in _IMPORTED)]
-    view += ["--setenv", "PYTHONPYCACHEPREFIX", "/tmp/pycache"]
+    view += ["--setenv", "PYTHONPYCACHEPREFIX", "/tmp/pycache"]  # noqa: S108 - as above
     return [*view, "--", *command]
 
 

@@ -1,7 +1,7 @@
 """Desired and observed kernel state -> changes in order. Pure: nothing is read, nothing is done."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from overlay.links import (
@@ -87,10 +87,14 @@ def make_plan(desired: State, observed: State) -> tuple[Change, ...]:
     )
 
 
-def after(observed: State, changes: Iterable[Change]) -> State:
+def after(observed: State, changes: Sequence[Change]) -> State:
     """What the kernel holds when these changes were made to `observed`, without asking it."""
     devices = {device.name: device for device in observed.devices}
+    # Whether or not the plan knew of them.
+    replaced = {change.entry.key for change in changes if isinstance(change, Put)}
     entries = set(observed.entries)
+    if replaced:
+        entries = {entry for entry in entries if entry.key not in replaced}
     for change in changes:
         if isinstance(change, AddDevice | SetDevice):
             devices[change.device.name] = change.device
@@ -100,8 +104,6 @@ def after(observed: State, changes: Iterable[Change]) -> State:
         elif isinstance(change, Remove):
             entries.discard(change.entry)
         else:
-            if change.was is not None:
-                entries.discard(change.was)
             entries.add(change.entry)
     return State(frozenset(devices.values()), frozenset(entries))
 

@@ -11,7 +11,7 @@ from builder.report import Reporter, emit_json
 from builder.steps.toolbox import tool_tree, toolbox
 from updater.errors import BedplateError
 
-from . import config, delta, release, staging
+from . import config, delta, overlay, release, staging
 from .figures import MB, Figure, Unit, of_vms, table, to_plain
 
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -33,12 +33,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("OLD", "NEW"),
         help="folders of two releases to measure in place of building them",
     )
+    parser.add_argument(
+        "--only", choices=("overlay",), help="the figures of this alone; nothing is built"
+    )
     parser.add_argument("--json", action="store_true", help="the figures as JSON on stdout")
     return parser
 
 
 def _measure(args: argparse.Namespace, work: Path) -> list[Figure]:
     reporter, figures, cache = Reporter(), [], args.cache.absolute()
+    if args.only:
+        return _overlay(reporter, cache)
     if args.builds:
         folders = args.builds
     else:
@@ -69,7 +74,13 @@ def _measure(args: argparse.Namespace, work: Path) -> list[Figure]:
         figures += _speeds(staging.measure(old, new, work))
     with reporter.step("cloud-configs"):
         figures += config.figures()
+    figures += _overlay(reporter, cache)
     return figures + of_vms(_PROJECT / "build/vm-figures.json")
+
+
+def _overlay(reporter: Reporter, cache: Path) -> list[Figure]:
+    with reporter.step("the overlay with 2,000 hosts"):
+        return overlay.figures(cache)
 
 
 def _deltas(old: release.Release, new: release.Release) -> list[Figure]:

@@ -18,6 +18,8 @@ class Unit(StrEnum):
     SECONDS = "s"
     BYTES = "B"
     RATE = "B/s"
+    COUNT = ""
+    PER_SECOND = "1/s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +60,18 @@ def of_vms(path: Path) -> list[Figure]:
 def shown(value: float, unit: Unit) -> str:
     """A value for people."""
     if unit is Unit.SECONDS:
-        return f"{value:.1f} s"
+        return _seconds(value)
     if unit is Unit.RATE:
         return f"{value / MB:.0f} MB/s"
+    if unit in (Unit.COUNT, Unit.PER_SECOND):
+        return f"{value:.3g} {unit.value}".rstrip()
     return f"{value / MB:.2f} MB" if value < 10 * MB else f"{value / MB:.1f} MB"
+
+
+def _seconds(value: float) -> str:
+    if value < 0.1:
+        return f"{value * 1000:.3g} ms"
+    return f"{value:.1f} s"
 
 
 def table(figures: Sequence[Figure]) -> None:
@@ -84,5 +94,5 @@ def table(figures: Sequence[Figure]) -> None:
 
 
 def to_plain(figures: Sequence[Figure]) -> dict[str, object]:
-    """All figures as JSON values, in seconds, bytes and bytes a second."""
+    """All figures as JSON values, in the units that they name."""
     return {"schema": 1, "figures": [asdict(figure) for figure in figures]}

@@ -192,6 +192,13 @@ def test_nothing_is_done_to_what_is_as_it_should_be(desired: State) -> None:
     assert after(desired, ()) == desired
 
 
+def test_an_entry_takes_the_place_of_one_that_the_plan_did_not_know_of() -> None:
+    mac = "02:00:00:00:00:01"
+    there, new = Forward("flannel.1", mac, "10.0.0.1"), Forward("flannel.1", mac, "10.0.0.2")
+    observed = State(frozenset(), frozenset((there,)))
+    assert after(observed, (Put(new),)).entries == {new}
+
+
 @given(observed_states())
 def test_to_want_nothing_takes_everything_back(observed: State) -> None:
     linux = Linux(observed)

@@ -12,8 +12,8 @@ import tls_server
 from builder.vm.config import SharedLink, UserNetwork, mac_address
 from builder.vm.wait import wait_until
 from faultserver import FaultServer
-from lab import lab_tree
 from site_of_tests import BOOT_SECONDS, CACHE, GIB, Guest, Site, guest_of, machine_uuid
+from tests.lab import lab_tree
 
 pytestmark = pytest.mark.thorough
 

@@ -8,8 +8,8 @@ import pytest
 
 from builder.run import Sandbox
 from builder.vm.config import Disk
-from lab import OPTIONS, lab_tree
 from site_of_tests import CACHE, GIB, PROJECT, Guest, Site, guest_of, tools
+from tests.lab import OPTIONS, lab_tree
 
 pytestmark = pytest.mark.thorough
 
