@@ -91,7 +91,7 @@ class Node:
         host.check_output(f"curl -sSf -o {_BOX}/bin/busybox {self._server}/busybox")
         host.check_output(f"chmod 755 {_BOX}/bin/busybox")
         host.check_output(
-            f"podman run --detach --replace --name box --rootfs {_BOX} /bin/busybox sleep 100000"
+            f"podman run --detach --replace --name box --cap-add NET_RAW --rootfs {_BOX} /bin/busybox sleep 100000"
         )
         asked = '{{(index .NetworkSettings.Networks "podman").IPAddress}}'
         return host.check_output(f"podman inspect box --format '{asked}'")
