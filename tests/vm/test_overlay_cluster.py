@@ -91,7 +91,8 @@ class Node:
         host.check_output(f"curl -sSf -o {_BOX}/bin/busybox {self._server}/busybox")
         host.check_output(f"chmod 755 {_BOX}/bin/busybox")
         host.check_output(
-            f"podman run --detach --replace --name box --cap-add NET_RAW --rootfs {_BOX} /bin/busybox sleep 100000"
+            f"podman run --detach --replace --name box --cap-add NET_RAW --rootfs {_BOX}"
+            " /bin/busybox sleep 100000"
         )
         asked = '{{(index .NetworkSettings.Networks "podman").IPAddress}}'
         return host.check_output(f"podman inspect box --format '{asked}'")
@@ -99,7 +100,9 @@ class Node:
     def pings(self, address: str, size: int = 56) -> bool:
         """Whether the container gets an answer to packets of so many bytes."""
         command = f"podman exec box /bin/busybox ping -c 2 -W 5 -s {size} {address}"
-        return self.guest.host.run(command).rc == 0
+        answer = self.guest.host.run(command)
+        print(answer.stdout, answer.stderr)
+        return answer.rc == 0
 
 
 @pytest.fixture(scope="module")
