@@ -193,7 +193,7 @@ def test_a_peer_that_dies_goes_and_comes_back(pair: list[Agent]) -> None:
     two.start()
     two.wait_ready()
     assert two.subnet == subnet
-    assert container.reaches(subnet[2], seconds=10)
+    assert container.reaches(subnet[2], seconds=30)
 
 
 @pytest.mark.thorough
@@ -208,7 +208,7 @@ def test_peers_follow_a_new_outer_address(pair: list[Agent]) -> None:
         TTL - 2,
     )
     assert two.subnet == subnet
-    assert container.reaches(subnet[2], seconds=10)
+    assert container.reaches(subnet[2], seconds=30)
 
 
 @pytest.mark.thorough
@@ -235,10 +235,12 @@ def test_what_is_taken_from_the_kernel_comes_back(pair: list[Agent]) -> None:
         ("nft", "flush", "ruleset"),
     ):
         one.host.run(*damage)
-        assert container.reaches(two.subnet[2], seconds=5), damage
-    one.wait(lambda _: "bedplate-overlay" in one.host.run("nft", "list", "ruleset"), "the rules", 5)
+        assert container.reaches(two.subnet[2], seconds=30), damage
+    one.wait(
+        lambda _: "bedplate-overlay" in one.host.run("nft", "list", "ruleset"), "the rules", 30
+    )
     one.host.run("ip", "route", "add", "10.5.250.0/24", "dev", "flannel.1")
-    one.wait(lambda _: "10.5.250.0" not in one.host.run("ip", "route"), "a foreign route goes", 5)
+    one.wait(lambda _: "10.5.250.0" not in one.host.run("ip", "route"), "a foreign route goes", 30)
 
 
 # --- The agent is started again -------------------------------------------------------------------
@@ -259,7 +261,7 @@ def test_an_agent_that_is_started_again_cuts_no_traffic(
         one.wait(lambda it: it.status_inode != before, "a new status")
         one.wait_ready()
     assert one.subnet == subnet
-    assert stream.answered > 10
+    assert stream.answered > 3
     assert stream.lost == 0
 
 
@@ -331,7 +333,7 @@ def test_etcd_away_for_longer_than_the_lease_stops_traffic_until_it_is_back(
         member.start()
     wait_all_ready(pair)
     assert [agent.subnet for agent in pair] == subnets
-    assert container.reaches(subnets[1][2], seconds=10)
+    assert container.reaches(subnets[1][2], seconds=30)
 
 
 @pytest.mark.thorough
@@ -384,7 +386,7 @@ def test_another_backend_keeps_the_subnets(pair: list[Agent], etcd: Cluster) -> 
     for agent in pair:
         agent.wait(lambda it: device(it, "flannel.7"), "the new device")
         assert not device(agent)
-    assert container.reaches(subnets[1][2], seconds=10)
+    assert container.reaches(subnets[1][2], seconds=30)
     assert [agent.subnet for agent in pair] == subnets
 
 
