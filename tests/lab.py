@@ -46,6 +46,17 @@ def lab_tree(cache: Path, *, on_line: Callable[[str], None]) -> Path:
     return bootstrapped(Selection("trixie", Variant.APT, _PACKAGES), cache, on_line=on_line)
 
 
+def environment(project: Path) -> dict[str, str]:
+    """The variables of programs in the lab, where the project is at `project`."""
+    return {
+        "HOME": "/root",
+        "LC_ALL": "C.UTF-8",
+        "PATH": "/usr/sbin:/usr/bin",
+        "PYTHONPATH": ":".join(str(project / each) for each in _IMPORTED),
+        "PYTHONPYCACHEPREFIX": "/tmp/pycache",  # noqa: S108 - in namespaces of its own
+    }
+
+
 def argv(tree: Path, command: Sequence[str]) -> list[str]:
     """The command line that runs `command` in the lab, as root of its own namespaces (bwrap(1))."""
     view = ["bwrap", "--die-with-parent", "--unshare-user", "--uid", "0", "--gid", "0"]
@@ -57,10 +68,9 @@ def argv(tree: Path, command: Sequence[str]) -> list[str]:
     for name in ("/root", "/run", "/sys", "/tmp", "/var"):  # noqa: S108 - in a namespace of its own
         view += ["--tmpfs", name]
     view += ["--proc", "/proc", "--dev", "/dev", "--ro-bind", str(PROJECT), str(PROJECT)]
-    view += ["--chdir", str(PROJECT), "--clearenv", "--setenv", "LC_ALL", "C.UTF-8"]
-    view += ["--setenv", "PATH", "/usr/sbin:/usr/bin", "--setenv", "HOME", "/root"]
-    view += ["--setenv", "PYTHONPATH", ":".join(str(PROJECT / each) for each in _IMPORTED)]
-    view += ["--setenv", "PYTHONPYCACHEPREFIX", "/tmp/pycache"]  # noqa: S108 - as above
+    view += ["--chdir", str(PROJECT), "--clearenv"]
+    for name, value in environment(PROJECT).items():
+        view += ["--setenv", name, value]
     return [*view, "--", *command]
 
 

@@ -286,7 +286,6 @@ trees = st.recursive(
 
 
 @settings(
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.dictionaries(names, trees, max_size=8) | trees, st.dictionaries(names, st.text()))

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from hostkit.document.source import (
@@ -120,7 +120,6 @@ def test_many_problems_are_cut() -> None:
     assert str(error).splitlines()[-1] == "... and 10 more"
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_a_node_or_an_error(text: str) -> None:
     try:
@@ -129,7 +128,6 @@ def test_any_text_is_a_node_or_an_error(text: str) -> None:
         return
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="ab:-? []{},&*!|>'\"%#@`\n\t\\~.0", max_size=60))
 def test_any_soup_of_yaml_signs_is_a_node_or_an_error(text: str) -> None:
     try:

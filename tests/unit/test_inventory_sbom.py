@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.inventory.dpkg import Package, read_packages
@@ -216,7 +216,6 @@ def test_the_same_name_with_other_texts_stays_apart() -> None:
     assert first != second
 
 
-@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_any_licence_name_gives_a_valid_expression(name: str) -> None:
     licence = parse_copyright(f"Format: 1\n\nFiles: *\nLicense: {name}\n", "x")

@@ -1,7 +1,7 @@
 import os
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.inventory.dpkg import Package
@@ -102,7 +102,6 @@ paths = st.sampled_from([*BEFORE, *AFTER, "other"])
 trees = st.dictionaries(paths, st.integers(0, 1 << 40))
 
 
-@settings(deadline=None)
 @given(trees, trees)
 def test_shares_add_up_and_any_tree_renders(before: dict[str, int], after: dict[str, int]) -> None:
     report = size_report("x", PACKAGES, before=before, after=after)

@@ -216,7 +216,6 @@ def search(examples: int) -> settings:
     return settings(
         max_examples=examples,
         stateful_step_count=20,
-        deadline=None,
         phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
     )

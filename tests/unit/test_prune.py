@@ -3,7 +3,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from build_kit import elf, names, plant, readelf, tools
@@ -152,7 +152,6 @@ CONTENT = PLACE.map(lambda target: f"-> /{target}") | st.sampled_from(
 GLOBS = st.lists(st.sampled_from(["usr/a/**", "usr/*/x", "**/y", "usr/b/z", "**"]), max_size=2)
 
 
-@settings(deadline=None)
 @given(files=st.dictionaries(PLACE, CONTENT, max_size=6), drop=GLOBS, keep=GLOBS)
 def test_a_pruned_tree_is_whole_and_pruning_again_takes_nothing(
     files: dict[str, str | bytes],

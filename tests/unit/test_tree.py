@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from build_kit import names, plant
@@ -21,19 +21,16 @@ def literal(path: str) -> bool:
     return not set(path) & set("*?")
 
 
-@settings(deadline=None)
 @given(PATH.filter(literal))
 def test_a_path_without_wildcards_matches_itself(path: str) -> None:
     assert matches(path, [path])
 
 
-@settings(deadline=None)
 @given(PATH, PATH.filter(literal))
 def test_a_pattern_without_wildcards_matches_nothing_else(path: str, pattern: str) -> None:
     assert matches(path, [pattern]) == (path == pattern)
 
 
-@settings(deadline=None)
 @given(PATH)
 def test_two_stars_match_everything(path: str) -> None:
     assert matches(path, ["**"])
@@ -42,14 +39,12 @@ def test_two_stars_match_everything(path: str) -> None:
     assert not matches("usr", ["usr/**"])
 
 
-@settings(deadline=None)
 @given(PATH)
 def test_a_star_stays_in_its_folder(path: str) -> None:
     assert matches(path, ["*"]) == ("/" not in path)
     assert matches(path, ["*/*"]) == (path.count("/") == 1)
 
 
-@settings(deadline=None)
 @given(PATH)
 def test_a_name_is_found_in_every_folder(path: str) -> None:
     assert matches(f"{path}/sh", ["**/sh"])
@@ -58,7 +53,6 @@ def test_a_name_is_found_in_every_folder(path: str) -> None:
     assert not matches(f"{path}/sh/x", ["**/sh"])
 
 
-@settings(deadline=None)
 @given(
     NAME,
     st.text(st.sampled_from("ab.*?"), min_size=1, max_size=4).filter(lambda p: "**" not in p),
@@ -67,7 +61,6 @@ def test_within_a_name_it_is_as_in_a_shell(name: str, pattern: str) -> None:
     assert matches(name, [pattern]) == bool(re.match(fnmatch.translate(pattern), name))
 
 
-@settings(deadline=None)
 @given(PATH, st.lists(PATH, max_size=3))
 def test_one_pattern_of_many_is_enough(path: str, patterns: list[str]) -> None:
     assert matches(path, patterns) == any(matches(path, [pattern]) for pattern in patterns)
@@ -139,7 +132,6 @@ def test_the_machine_itself_is_never_looked_at(tmp_path: Path) -> None:
 STEP = st.sampled_from(["a", "b", "c", "..", "/a", "/b/c", "a/../b", "c/a", "."])
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["a", "b", "c", "b/c", "c/a"]), STEP, max_size=4))
 def test_what_a_link_ends_at_is_in_the_tree(links: dict[str, str]) -> None:
     with tempfile.TemporaryDirectory() as name:

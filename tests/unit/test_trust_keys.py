@@ -46,7 +46,7 @@ def test_the_default_cost_is_within_what_openssl_reads() -> None:
     assert cost.n * cost.r * cost.p >= 5 * 2**17  # OWASP's figure for scrypt
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(secret=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=60))
 def test_any_passphrase_opens_its_own_key(secret: str) -> None:
     key = ed25519.Ed25519PrivateKey.generate()

@@ -2,7 +2,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from build_kit import plant
@@ -19,7 +19,6 @@ def test_the_same_bytes_are_counted(tmp_path: Path) -> None:
     assert compare(*pair(tmp_path, b"abc", b"abc")) == 2
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=40), st.binary(max_size=40))
 @example(b"abc", b"abcd")
 def test_the_first_byte_that_differs_is_named(one: bytes, other: bytes) -> None:

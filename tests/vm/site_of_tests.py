@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -26,7 +27,14 @@ from builder.trust.publish import Signing
 from builder.trust.repository import Repository
 from builder.trust.roles import DEFAULT_KEY_NAMES
 from builder.vm.accelerator import accelerator
-from builder.vm.config import DEFAULT_UUID, Disk, MachineConfig, Network, UserNetwork
+from builder.vm.config import (
+    DEFAULT_UUID,
+    Disk,
+    MachineConfig,
+    Network,
+    SharedLink,
+    UserNetwork,
+)
 from builder.vm.machine import Machine
 from builder.vm.ssh import SshAccess, create_key
 from builder.vm.uki import kernel_of
@@ -263,6 +271,13 @@ class Guest:
 
         wait_until(good, seconds, f"version {version} to be good")
         return host
+
+
+def shared_link() -> SharedLink:
+    """An Ethernet segment that no other test has."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return SharedLink(probe.getsockname()[1])
 
 
 def machine_uuid(number: int) -> UUID:

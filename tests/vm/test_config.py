@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,11 +10,20 @@ import pytest
 
 import config_disks
 import tls_server
-from builder.vm.config import DEFAULT_UUID, Disk, SharedLink, UserNetwork, mac_address
+from builder.vm.config import DEFAULT_UUID, Disk, UserNetwork, mac_address
 from builder.vm.wait import wait_until
 from faultserver import FaultServer
 from metadata_servers import Answer, Server
-from site_of_tests import BOOT_SECONDS, Guest, Host, Site, guest_of, keep_figures, tools
+from site_of_tests import (
+    BOOT_SECONDS,
+    Guest,
+    Host,
+    Site,
+    guest_of,
+    keep_figures,
+    shared_link,
+    tools,
+)
 from tls_server import Https
 
 _MIB = 1 << 20
@@ -206,18 +214,11 @@ def _booted(  # noqa: PLR0917 - all of them are different things
         folder / "guest",
         image=image,
         disks=(Disk(disk), Disk(further)),
-        networks=(UserNetwork(), SharedLink(_free_port())),
+        networks=(UserNetwork(), shared_link()),
     ) as guest:
         guest.reach()
         wait_until(lambda: guest.ask(_CONFIGURED) or None, BOOT_SECONDS, "both stages to be done")
         yield guest
-
-
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _content(path: str, words: str) -> Callable[[Host], None]:

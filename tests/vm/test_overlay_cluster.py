@@ -1,7 +1,6 @@
 """Three hosts on one link: their own etcd, a subnet each, containers that reach each other."""
 
 import json
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,10 +8,19 @@ from pathlib import Path
 import pytest
 
 import tls_server
-from builder.vm.config import SharedLink, UserNetwork, mac_address
+from builder.vm.config import UserNetwork, mac_address
 from builder.vm.wait import wait_until
 from faultserver import FaultServer
-from site_of_tests import BOOT_SECONDS, CACHE, GIB, Guest, Site, guest_of, machine_uuid
+from site_of_tests import (
+    BOOT_SECONDS,
+    CACHE,
+    GIB,
+    Guest,
+    Site,
+    guest_of,
+    machine_uuid,
+    shared_link,
+)
 from tests.lab import lab_tree
 
 pytestmark = pytest.mark.thorough
@@ -114,7 +122,7 @@ def nodes(
     disk = site.extension_disk("cluster", site.signer(), "images/etcd.yaml")
     busybox = (lab_tree(CACHE, on_line=print) / "usr/bin/busybox").read_bytes()
     image = site.release("1") / "bedplate_1.qcow2"
-    link = SharedLink(_free_port())
+    link = shared_link()
     contents = {"busybox": busybox}
     with ExitStack() as stack:
         https = stack.enter_context(tls_server.serving(contents, "10.0.2.2", folder))
@@ -149,13 +157,6 @@ def nodes(
 def containers(nodes: tuple[Node, ...]) -> dict[int, str]:
     """The address of a container on each host."""
     return {number: node.start_container() for number, node in zip(NUMBERS, nodes, strict=True)}
-
-
-def _free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def test_each_host_has_a_subnet_of_its_own(nodes: tuple[Node, ...]) -> None:

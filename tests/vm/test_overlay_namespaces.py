@@ -1,5 +1,6 @@
 """The lab's tests of WireGuard, in namespaces of a Bedplate host: its kernel has it."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from builder.run import Sandbox
 from builder.vm.config import Disk
 from site_of_tests import CACHE, GIB, PROJECT, Guest, Site, guest_of, tools
-from tests.lab import OPTIONS, lab_tree
+from tests.lab import OPTIONS, environment, lab_tree
 
 pytestmark = pytest.mark.thorough
 
@@ -20,10 +21,7 @@ import os, sys
 os.unshare(os.CLONE_NEWNET | os.CLONE_NEWNS)
 os.chroot("{lab}")
 os.chdir("/srv")
-path = "/srv:/srv/cloud-config:/srv/tests/net"
-environment = {{"PATH": "/usr/sbin:/usr/bin", "HOME": "/root", "LC_ALL": "C.UTF-8"}}
-environment |= {{"PYTHONPATH": path, "PYTHONPYCACHEPREFIX": "/tmp/pycache"}}
-os.execve("/usr/bin/python3", ["python3", "-m", "pytest", *sys.argv[1:]], environment)
+os.execve("/usr/bin/python3", ["python3", "-m", "pytest", *sys.argv[1:]], {environment})
 """
 
 
@@ -70,7 +68,8 @@ def lab(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]
 
 def test_wireguard(lab: Guest) -> None:
     arguments = " ".join((*OPTIONS, "-m", "wireguard", "-q", "tests/net"))
-    result = lab.host.run(f"python3 -IS -c '{_INSIDE.format(lab=_LAB)}' {arguments}")
+    inside = _INSIDE.format(lab=_LAB, environment=json.dumps(environment(Path("/srv"))))
+    result = lab.host.run(f"python3 -IS -c '{inside}' {arguments}")
     assert result.rc == 0, result.stdout[-4000:] + result.stderr[-2000:]
     assert " passed" in result.stdout
     assert "skipped" not in result.stdout
