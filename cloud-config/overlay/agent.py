@@ -38,8 +38,10 @@ if TYPE_CHECKING:
     from overlay.report import Peer, Status
 
 _LOG = logging.getLogger(__name__)
-# A look mends what no notice tells of; among 2,000 peers it takes a second.
+# A look mends what no notice tells of. Among many peers it is dear, and had less often for that.
 _LOOK_SECONDS = 10.0
+_LOOK_SHARE = 0.02  # of a processor at most
+_LONGEST_WAIT = 10.0
 _SOONEST_LOOK = 0.5
 _SOONEST_WHOLE = 0.5  # after peers were followed by themselves
 _SOONEST_REPORT = 1.0
@@ -100,7 +102,8 @@ class Agent:
 
     def _listen(self) -> None:
         """Take all that was told; wait for the first of it until something is due."""
-        due = min(self._look_at, self._report_at, self._whole_at)
+        # A wait does not count the time that the machine sleeps, and the fence does.
+        due = min(self._look_at, self._report_at, self._whole_at, boottime() + _LONGEST_WAIT)
         if self._member is not None:
             due = min(due, self._member.next_time())
         try:
@@ -125,7 +128,9 @@ class Agent:
     # --- A turn -----------------------------------------------------------------------------------
 
     def _turn(self) -> None:
-        if boottime() >= self._look_at:
+        looking = boottime() >= self._look_at
+        begun = time.thread_time()
+        if looking:
             self._look()
             if self._stopping:
                 return
@@ -136,6 +141,9 @@ class Agent:
             if member.dirty or boottime() >= self._whole_at:
                 member.dirty = False
                 self._forward(member, settings)
+        if looking:
+            pause = max(_LOOK_SECONDS, (time.thread_time() - begun) / _LOOK_SHARE)
+            self._look_at = min(self._look_at, self._looked + pause)
         self._report()
 
     @contextmanager
@@ -154,7 +162,7 @@ class Agent:
     def _look(self) -> None:
         """See what changed without a word: settings, clock, interfaces, kernel."""
         self._looked = boottime()
-        self._look_at = self._looked + _LOOK_SECONDS
+        self._look_at = math.inf
         with self._subject("settings"):
             self._follow_settings()
         member = self._member

@@ -83,8 +83,8 @@ class Step:
 class Holding:
     """What we hold; `until` is the fence, `due` the next try to join or to renew.
 
-    `lost` says why the lease is no more ours while its traffic may still run; `problem` why the
-    last try failed; `previous` is what we had last.
+    `lost` says why the lease is no more ours while its traffic may still run; `problem` what
+    failed in the last try; `previous` is what we had last.
     """
 
     lease: Lease | None = None
@@ -111,18 +111,27 @@ def next_step(holding: Holding, now: float) -> Step:
     return Step(Task.WAIT, min(holding.due, holding.until))
 
 
-def held(timing: Timing, lease: Lease, sent: float, seconds: float, jitter: float) -> Holding:
+def held(  # noqa: PLR0917 - a moment, a length of time and a share
+    timing: Timing,
+    lease: Lease,
+    sent: float,
+    seconds: float,
+    jitter: float,
+    problem: str | None = None,
+) -> Holding:
     """After etcd granted or renewed.
 
     Args:
         sent: when the grant or the renewal was sent, not when it was answered.
         seconds: the TTL that etcd answered; infinite for a reservation.
         jitter: at random from 0 to 1, so that hosts that joined at once part.
+        problem: what did not work though the lease is ours.
     """
     return Holding(
         lease=lease,
         until=sent + seconds - (timing.margin if math.isfinite(seconds) else 0),
         due=sent + timing.renewal * (0.75 + 0.25 * jitter),
+        problem=problem,
         previous=lease.subnets,
     )
 

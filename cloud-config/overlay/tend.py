@@ -38,7 +38,9 @@ def tend(
                     holding, f"the network's configuration has {holding.lease.subnets} no more"
                 )
             renewed = manager.renew(holding.lease)
-            holding = life.held(timing, renewed.lease, renewed.sent, renewed.seconds, jitter)
+            holding = life.held(
+                timing, renewed.lease, renewed.sent, renewed.seconds, jitter, renewed.problem
+            )
             if renewed.lease.terms != terms:
                 holding = life.changed(holding, manager.update(renewed.lease, terms))
     except Lost as error:

@@ -268,6 +268,23 @@ def test_a_full_store_does_not_end_a_lease(etcd: EtcdModel) -> None:
     assert (renewed.seconds, renewed.problem) == (60, "silent")
 
 
+def test_a_full_store_is_told(etcd: EtcdModel) -> None:
+    lease = join(etcd, 1)
+    etcd.move(140.0)
+    asked = manager(Before(etcd, fails), etcd)
+    holding = tend(
+        asked,
+        Timing(60, 10),
+        Holding(lease=lease, until=etcd.now + 5),
+        Task.RENEW,
+        configuration=manager(etcd, etcd).configuration(),
+        terms=lease.terms,
+        random=dice(1),
+    )
+    assert (holding.lease, holding.problem, holding.failures) == (lease, "silent", 0)
+    assert holding.may_forward(etcd.now)
+
+
 def test_new_terms_are_put_on_the_same_etcd_lease(etcd: EtcdModel) -> None:
     lease = join(etcd, 1)
     moved = manager(etcd, etcd).update(lease, terms(7, "m"))
