@@ -1,6 +1,6 @@
 """What a host should look like: data, made by `render` and looked at by `plan`."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import PurePosixPath
@@ -31,6 +31,10 @@ class Affects:
 
     unit: str
     reaction: Reaction = Reaction.RESTART
+
+
+# The paths that a configuration wrote, with the units that read them.
+Managed = Mapping[PurePosixPath, tuple[Affects, ...]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,8 +125,11 @@ def apply(
     faults += _apply_disks(ready)
     before = memory.load(places)
     # What an earlier boot put where something is missing stays until that is there.
-    kept = frozenset(each.path for each in missing) & before.managed
-    known = replace(before, managed=before.managed - kept)
+    absent = frozenset(each.path for each in missing)
+    kept = {path: units for path, units in before.managed.items() if path in absent}
+    known = replace(
+        before, managed={p: units for p, units in before.managed.items() if p not in absent}
+    )
     changes = _plan(ready, known, places, stage)
     after = Memory(
         managed=managed_after(ready, before.managed, changes),
@@ -134,7 +137,7 @@ def apply(
         accounts=frozenset(prepared.compiled.accounts),
     )
     # Paths are known to be ours before anything is written there, whatever happens then.
-    memory.save(replace(after, managed=after.managed | before.managed), places)
+    memory.save(replace(after, managed={**before.managed, **after.managed}), places)
     applier = Applier(
         places,
         lambda item: store.fetched(item.sha256, places) or b"",
@@ -146,7 +149,7 @@ def apply(
         applier.apply(changes)
     except ApplyError as error:
         faults += str(error).splitlines()
-    memory.save(replace(after, managed=after.managed | kept), places)
+    memory.save(replace(after, managed={**after.managed, **kept}), places)
     status = replace(
         prepared.status,
         faults=tuple(faults),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cloudconfig.desired import Command
+from cloudconfig.desired import Affects, Command, Managed, Reaction
 from cloudconfig.places import Places
 from cloudconfig.verbs import UnitCommand
 from updater.files import write_atomic
@@ -18,7 +18,7 @@ from updater.files import write_atomic
 class Memory:
     """The applied configuration's paths, commands and accounts."""
 
-    managed: frozenset[PurePosixPath] = frozenset()
+    managed: Managed = field(default_factory=dict)
     commands: frozenset[Command] = frozenset()
     accounts: frozenset[str] = field(default_factory=frozenset)
 
@@ -31,9 +31,8 @@ def load(places: Places) -> Memory:
         for unit, verb in here.get("commands", ())
         if verb in {each.value for each in UnitCommand}
     }
-    paths = (*here.get("managed", ()), *there.get("managed", ()))
     return Memory(
-        managed=frozenset(PurePosixPath(path) for path in paths),
+        managed={**_managed(here), **_managed(there)},
         commands=frozenset(commands),
         accounts=frozenset(here.get("accounts", ())),
     )
@@ -43,12 +42,34 @@ def save(memory: Memory, places: Places) -> None:
     """Remember; called before anything is written, with the old paths too, and after."""
     commands = sorted((each.unit, each.verb.value) for each in memory.commands)
     for folder in (places.runtime, places.state):
-        managed = sorted(str(path) for path in memory.managed if places.keeper(path) == folder)
-        document: dict[str, object] = {"schema": 1, "managed": managed}
+        managed = sorted(path for path in memory.managed if places.keeper(path) == folder)
+        affects = {
+            str(path): [(each.unit, each.reaction.value) for each in memory.managed[path]]
+            for path in managed
+        }
+        document: dict[str, object] = {
+            "schema": 1,
+            "managed": list(map(str, managed)),
+            "affects": affects,
+        }
         if folder == places.runtime:
             document |= {"commands": commands, "accounts": sorted(memory.accounts)}
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomic(folder / "memory.json", json.dumps(document).encode(), mode=0o600)
+
+
+def _managed(document: dict[str, Any]) -> Managed:
+    """Other releases may know other reactions, and earlier ones have kept none."""
+    affects = document.get("affects", {})
+    known = {each.value: each for each in Reaction}
+    return {
+        PurePosixPath(path): tuple(
+            Affects(unit, known[reaction])
+            for unit, reaction in affects.get(path, ())
+            if reaction in known
+        )
+        for path in document.get("managed", ())
+    }
 
 
 def _read(folder: Path) -> dict[str, Any]:

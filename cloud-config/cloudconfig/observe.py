@@ -54,8 +54,8 @@ def _names(uid: int, gid: int) -> tuple[str, str]:
 def observe(desired: Desired, memory: Memory, places: Places, *, booting: bool) -> Observed:
     """What is at the paths that a configuration wants, and at those that the last one had."""
     wanted = {item.path for item in desired.items}
-    files = _seen((path, places.on_host(path)) for path in wanted | memory.managed)
-    originals = _seen((path, places.original(path)) for path in wanted | memory.managed)
+    files = _seen((path, places.on_host(path)) for path in wanted | memory.managed.keys())
+    originals = _seen((path, places.original(path)) for path in wanted | memory.managed.keys())
     return Observed(files, memory.managed, originals, memory.commands, booting=booting)
 
 

@@ -1,11 +1,20 @@
 """Desired and observed -> a list of changes. Pure: nothing is read, nothing is done."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
-from cloudconfig.desired import Command, Desired, Fetched, File, Link, Reaction
+from cloudconfig.desired import (
+    Affects,
+    Command,
+    Desired,
+    Fetched,
+    File,
+    Link,
+    Managed,
+    Reaction,
+)
 from cloudconfig.verbs import UnitCommand
 
 HOSTNAME = PurePosixPath("/etc/hostname")
@@ -44,7 +53,7 @@ class Observed:
     """
 
     files: Mapping[PurePosixPath, Seen] = field(default_factory=dict)
-    managed: frozenset[PurePosixPath] = frozenset()
+    managed: Managed = field(default_factory=dict)
     originals: Mapping[PurePosixPath, Seen] = field(default_factory=dict)
     commands: frozenset[Command] = frozenset()
     booting: bool = False  # nothing of the configuration runs yet
@@ -65,6 +74,7 @@ class Drop:
     path: PurePosixPath
     was: Seen
     original: Seen | None
+    affects: tuple[Affects, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,33 +120,39 @@ def make_plan(desired: Desired, observed: Observed) -> tuple[Change, ...]:
     ]
     wanted = {item.path for item in items}
     drops = [
-        Drop(path, observed.files[path], observed.originals.get(path))
-        for path in sorted(observed.managed - wanted)
+        Drop(path, observed.files[path], observed.originals.get(path), observed.managed[path])
+        for path in sorted(observed.managed.keys() - wanted)
         if path in observed.files
     ]
+    stopped = _stopped(drops)
     changed = [put.item.path for put in puts] + [drop.path for drop in drops]
-    changes: list[Change] = [*_stopped(drops), *puts, *drops]
+    changes: list[Change] = [*stopped, *puts, *drops]
     changes += [SetHostname(name) for name in _hostname(puts, drops)]
-    reactions = _reactions(puts, booting=observed.booting)
+    gone = {each.unit for each in stopped}
+    affects = [each for put in puts for each in put.item.affects]
+    affects += [each for drop in drops for each in drop.affects if each.unit not in gone]
+    reactions = _reactions(affects, booting=observed.booting)
     # An extension may bring units, so it is merged before they are read.
     merges = [each for each in reactions if each.unit == _MERGE]
     changes += merges
     if merges or any(path.is_relative_to(folder) for path in changed for folder in _MANAGER):
         changes.append(ReloadManager(_wanted(puts)))
     changes += [each for each in reactions if each.unit != _MERGE]
-    changes += _commands(desired, observed, puts)
+    changes += _commands(desired, observed, {each.unit for each in affects})
     return tuple(changes)
 
 
-def managed_after(
-    desired: Desired, managed: frozenset[PurePosixPath], changes: Iterable[Change]
-) -> frozenset[PurePosixPath]:
+def managed_after(desired: Desired, managed: Managed, changes: Iterable[Change]) -> Managed:
     """The paths that are the configuration's own after these changes.
 
     A file of the image that was as it should be stays the image's.
     """
     written = {change.item.path for change in changes if isinstance(change, Put)}
-    return frozenset(item.path for item in desired.items) & (managed | written)
+    return {
+        item.path: item.affects
+        for item in desired.items
+        if item.path in managed or item.path in written
+    }
 
 
 def merged(
@@ -190,7 +206,7 @@ def _wanted(puts: Iterable[Put]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _stopped(drops: Iterable[Drop]) -> list[Change]:
+def _stopped(drops: Iterable[Drop]) -> list[Run]:
     """Units that are no more are stopped while systemd still knows them."""
     return [
         Run(drop.path.name, UnitCommand.STOP)
@@ -206,10 +222,10 @@ def _hostname(puts: Iterable[Put], drops: Iterable[Drop]) -> list[str]:
     return ["localhost" for drop in drops if drop.path == HOSTNAME]
 
 
-def _reactions(puts: Iterable[Put], *, booting: bool) -> list[React]:
+def _reactions(affected: Iterable[Affects], *, booting: bool) -> list[React]:
     """Each unit once; what has not started yet reads its files when it does."""
     found: dict[str, Reaction] = {}
-    for affects in (each for put in puts for each in put.item.affects):
+    for affects in affected:
         starts = affects.reaction is Reaction.START
         # What is started notices whatever else has changed.
         if starts or (not booting and found.get(affects.unit) is not Reaction.START):
@@ -217,9 +233,8 @@ def _reactions(puts: Iterable[Put], *, booting: bool) -> list[React]:
     return [React(unit, reaction) for unit, reaction in found.items()]
 
 
-def _commands(desired: Desired, observed: Observed, puts: Iterable[Put]) -> list[Change]:
+def _commands(desired: Desired, observed: Observed, changed: Collection[str]) -> list[Change]:
     """All of them at boot; later those that are new, or whose unit changed."""
-    changed = {affects.unit for put in puts for affects in put.item.affects}
     return [
         Run(command.unit, command.verb)
         for command in desired.commands

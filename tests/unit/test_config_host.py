@@ -5,11 +5,11 @@ import json
 import os
 import pwd
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
-from cloudconfig import host, intake, report, store
+from cloudconfig import host, intake, memory, report, store
 from cloudconfig.host import Stage
 from cloudconfig.places import Places
 from cloudconfig.report import ConfigStatus, InForce
@@ -156,6 +156,28 @@ def test_at_run_time_only_what_differs_is_told(kit: Kit) -> None:
         "try-restart web.service",
         "start web.service",
     ]
+
+
+def test_who_reads_a_file_is_told_that_it_is_gone(kit: Kit) -> None:
+    with_servers = f"{GOOD}ntp: {{servers: [192.0.2.1]}}\n"
+    kit.give(with_servers)
+    kit.run()
+    kit.give(GOOD)
+    kit.told.clear()
+    kit.run(Stage.RUNNING)
+    assert kit.told == ["try-restart systemd-timesyncd.service"]
+
+
+def test_a_memory_of_another_release_is_read(kit: Kit) -> None:
+    kit.give(GOOD)
+    kit.run()
+    path = kit.root / "var/lib/bedplate/config/memory.json"
+    document = json.loads(path.read_text())
+    earlier = {key: value for key, value in document.items() if key != "affects"}
+    affects = {each: [["a.service", "unheard of"]] for each in document["managed"]}
+    for other in (earlier, document | {"affects": affects}):
+        path.write_text(json.dumps(other))
+        assert memory.load(kit.places).managed[PurePosixPath("/var/lib/app/config")] == ()
 
 
 @pytest.mark.parametrize(

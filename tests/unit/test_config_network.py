@@ -109,7 +109,9 @@ def test_files_say_whom_they_affect() -> None:
     files = files_of(render(read(text)[0]))
     reload = Reaction.RELOAD
     assert files["10-bedplate-a.network"].affects == (Affects("systemd-networkd.service", reload),)
-    assert files["10-bedplate-a.link"].affects == (Affects("systemd-udevd.service", reload),)
+    assert files["10-bedplate-a.link"].affects == (
+        Affects("bedplate-links.service", Reaction.START),
+    )
     assert {str(file.path.parent) for file in files.values()} == {"/etc/systemd/network"}
     assert {(file.mode, file.owner, file.group) for file in files.values()} == {
         (0o644, "root", "root")

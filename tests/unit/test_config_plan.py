@@ -60,7 +60,7 @@ def test_an_owner_may_be_a_number() -> None:
 
 def test_what_an_earlier_document_wrote_is_taken_back() -> None:
     was, original = Seen(b"ours", 0o644, "root", "root"), Seen(b"image's", 0o644, "root", "root")
-    observed = Observed({MOTD: was}, managed=frozenset({MOTD}))
+    observed = Observed({MOTD: was}, managed={MOTD: ()})
     assert make_plan(Desired(), observed) == (Drop(MOTD, was, None),)
     observed = replace(observed, originals={MOTD: original})
     assert make_plan(Desired(), observed) == (Drop(MOTD, was, original),)
@@ -68,8 +68,24 @@ def test_what_an_earlier_document_wrote_is_taken_back() -> None:
 
 def test_a_unit_that_is_no_more_is_stopped_before_systemd_forgets_it() -> None:
     was = Seen(b"[Service]", 0o644, "root", "root")
-    changes = make_plan(Desired(), Observed({UNIT: was}, managed=frozenset({UNIT})))
+    changes = make_plan(Desired(), Observed({UNIT: was}, managed={UNIT: ()}))
     assert changes == (Run("web.service", UnitCommand.STOP), Drop(UNIT, was, None), ReloadManager())
+
+
+def test_who_read_a_file_notices_that_it_is_gone() -> None:
+    was = Seen(b"", 0o644, "root", "root")
+    reload = Affects("systemd-networkd.service", Reaction.RELOAD)
+    changes = make_plan(Desired(), Observed({MOTD: was}, managed={MOTD: (reload,)}))
+    assert changes == (Drop(MOTD, was, None, (reload,)), React(reload.unit, reload.reaction))
+    again = managed_after(Desired(items=(File(MOTD, b"", affects=(reload,)),)), {MOTD: ()}, ())
+    assert again == {MOTD: (reload,)}
+
+
+def test_a_unit_that_is_gone_with_its_files_is_not_restarted() -> None:
+    was, own = Seen(b"", 0o644, "root", "root"), (Affects("web.service"),)
+    drop_in = UNIT.parent / "web.service.d/10-x.conf"
+    observed = Observed({UNIT: was, drop_in: was}, managed={UNIT: own, drop_in: own})
+    assert not [each for each in make_plan(Desired(), observed) if type(each) is React]
 
 
 def test_at_boot_nothing_is_restarted_but_what_applies_files() -> None:
@@ -151,7 +167,7 @@ def test_appending_adds_to_the_original_once() -> None:
     assert item.content == b"image\nmore\n"
     again = Observed(
         {MOTD: seen(item)},
-        managed=frozenset({MOTD}),
+        managed={MOTD: ()},
         originals={MOTD: Seen(b"image\n", 0o644, "root", "root")},
     )
     assert make_plan(Desired(items=(more,)), again) == ()

@@ -117,12 +117,12 @@ bedplate:
         addresses: [10.9.8.7/24]
         routes: [{{to: 10.7.0.0/16, via: 10.9.8.1}}]
     ethernets:
-      lan1: {{match: {{macaddress: "{card}"}}, optional: true}}
+      second: {{match: {{macaddress: "{card}"}}, set-name: lan1, optional: true}}
     vlans:
       lan0.5: {{id: 5, link: lan0, addresses: [10.9.5.7/24], optional: true}}
     bonds:
       bond0:
-        interfaces: [lan1]
+        interfaces: [second]
         parameters: {{mode: active-backup}}
         addresses: [10.9.6.7/24]
         nameservers: {{addresses: [192.0.2.53], search: [example.org]}}
@@ -262,13 +262,13 @@ EFFECTS: dict[str, Callable[[Host], None]] = {
     "labels": _content("/etc/bedplate/labels.json", "r1"),
     "sysctl": _content("/proc/sys/vm/swappiness", "7"),
     "modules": _content("/proc/modules", "dummy"),
-    "proxy": _output("systemctl show-environment; cat /etc/systemd/system.conf.d/*", "localhost"),
+    "proxy": _output("systemctl show-environment", "no_proxy=localhost"),
     "registries": _content("/etc/containers/registries.conf.d/50-bedplate.conf", "mirror.example"),
     "static address": _output("ip -4 addr show lan0", "10.9.8.7/24"),
     "route": _output("ip route", "10.7.0.0/16 via 10.9.8.1"),
     "vlan": _output("ip -d addr show lan0.5", "vlan protocol 802.1Q id 5"),
     "bond": _output("ip -d addr show bond0", "mode active-backup"),
-    "bond's port": _output("ip link", "master bond0"),
+    "a card's name": _output("ip link show lan1", "master bond0"),
     "dns": _content("/run/systemd/resolve/resolv.conf", "192.0.2.53"),
     "dhcp": _output("ip -4 addr", "10.0.2.15"),
 }
@@ -316,6 +316,7 @@ def test_another_document_at_run_time_changes_what_differs(configured: Configure
     assert configured.host.check_output("uname -n") == "node-1b"
     assert configured.host.run("systemctl is-active hello.service").rc != 0
     assert configured.host.run("test -e /etc/app").rc != 0
+    assert "no_proxy" not in configured.host.check_output("systemctl show-environment")
     assert "nothing to change" in configured.host.check_output("bedplate-config plan")
 
 

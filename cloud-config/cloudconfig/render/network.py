@@ -16,8 +16,8 @@ from cloudconfig.render.network_ties import ties
 
 FOLDER = PurePosixPath("/etc/systemd/network")
 NETWORKD = Affects("systemd-networkd.service", Reaction.RELOAD)
-# A `.link` is read by udev, when it next sees the card.
-UDEVD = Affects("systemd-udevd.service", Reaction.RELOAD)
+# A `.link` is read by udev when it sees a card, which it has by the time that there are documents.
+LINKS = Affects("bedplate-links.service", Reaction.START)
 
 
 def render(network: Network) -> Desired:
@@ -41,6 +41,6 @@ def _file(name: str, kind: str, sections: list[Section], *, secret: bool = False
         content=as_text(sections).encode(),
         mode=0o640 if secret else 0o644,
         group="systemd-network" if secret else "root",
-        affects=(UDEVD if kind == "link" else NETWORKD,),
+        affects=(LINKS if kind == "link" else NETWORKD,),
         secret=secret,
     )
