@@ -10,7 +10,7 @@ READY := .venv/.ready
 # The longest first, so that both workers end at about the same time.
 LONGEST := tests/vm/test_update.py tests/vm/test_power_cuts.py
 VM_TESTS := $(LONGEST) $(filter-out $(LONGEST),$(sort $(wildcard tests/vm/test_*.py)))
-VM_PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+VM_PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20
 
 .PHONY: help demo test build verify lint test-unit test-update test-config test-overlay test-faults fuzz bench clean
 
