@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from builder.report import Reporter
 from builder.steps import packages
 from builder.steps.root import Trust
 from builder.verify import DifferenceError, build_twice
+from updater.errors import BedplateError
 from updater.version import Version
 
 LOCK = Lock("trixie", 1700000000, ())
@@ -128,7 +130,7 @@ def test_an_interrupted_copy_leaves_nothing_under_the_final_name(
     made = plant(tmp_path / "cache/out", {"one": "1", "two": "2"})
     plant(tmp_path / "build/bedplate_1", {"one": "before"})
 
-    def copy_half(source: Path, target: Path) -> None:
+    def copy_half(source: Path, target: Path, **_: object) -> None:
         # What a move to another file system does, up to where it is interrupted.
         target.mkdir()
         shutil.copyfile(source / "one", target / "one")
@@ -139,6 +141,27 @@ def test_an_interrupted_copy_leaves_nothing_under_the_final_name(
         put(made, tmp_path / "build/bedplate_1")
     assert left(tmp_path / "build") == {"bedplate_1", "bedplate_1/one"}
     assert (tmp_path / "build/bedplate_1/one").read_text() == "before"
+
+
+@pytest.mark.parametrize("what", ["one", "."])
+def test_a_full_disk_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    made = plant(tmp_path / "cache/out", {"one": "1", "two": "2"})
+
+    def other_file_system(*_: object) -> None:
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    def full(*_: object, **_kind: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "rename", other_file_system)
+    monkeypatch.setattr(shutil, "copy2", full)
+    final = tmp_path / "build/x"
+    with pytest.raises(BedplateError) as caught:
+        put(made / what, final)
+    assert str(caught.value).startswith(f"{final}: cannot be written: No space left on device")
+    assert left(tmp_path / "build") == set()
 
 
 def test_a_file_takes_the_place_of_a_file_and_a_folder_of_a_folder(tmp_path: Path) -> None:
