@@ -6,7 +6,6 @@ from cloudconfig import observe
 from cloudconfig.compiled import Compiled
 from cloudconfig.document import read_document
 from cloudconfig.memory import Memory
-from cloudconfig.model.network import read_network_config
 from cloudconfig.model.top import CloudConfig
 from cloudconfig.model.users import User
 from cloudconfig.places import Places
@@ -25,6 +24,8 @@ def compile_document(given: Input, memory: Memory, places: Places) -> Compiled:
     document = read_document(given.document, given.file, given.variables)
     network, reading = None, Reading(as_coreos=True)
     if given.network is not None:
+        from cloudconfig.model.network import read_network_config  # noqa: PLC0415 - likewise slow
+
         beside = given.file.with_name("network-config")
         network = read_network_config(given.network, beside, reading)
     facts = replace(

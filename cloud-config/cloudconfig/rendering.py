@@ -1,8 +1,9 @@
 """A configuration and a machine's facts -> all that the host should be. Pure."""
 
+from typing import TYPE_CHECKING
+
 from cloudconfig.desired import Desired
 from cloudconfig.facts import Facts
-from cloudconfig.model.network import Network
 from cloudconfig.model.top import CloudConfig
 from cloudconfig.render import (
     agents,
@@ -11,7 +12,6 @@ from cloudconfig.render import (
     files,
     hosts,
     kernel,
-    network,
     proxy,
     registry,
     storage,
@@ -21,6 +21,9 @@ from cloudconfig.render import (
     update,
     users,
 )
+
+if TYPE_CHECKING:
+    from cloudconfig.model.network import Network
 
 # Accounts before the files that are theirs; a document's own files and units have the last word.
 _FAMILIES = (
@@ -41,7 +44,9 @@ _FAMILIES = (
 )
 
 
-def render_all(config: CloudConfig, facts: Facts, source_network: Network | None = None) -> Desired:
+def render_all(
+    config: CloudConfig, facts: Facts, source_network: "Network | None" = None
+) -> Desired:
     """What a host of these facts should be; the document's network goes before its source's.
 
     Raises:
@@ -54,6 +59,8 @@ def render_all(config: CloudConfig, facts: Facts, source_network: Network | None
     )
     described = config.bedplate.network or source_network
     if described:
+        from cloudconfig.render import network  # noqa: PLC0415 - slow to import, and seldom used
+
         desired += network.render(described)
     for family in _FAMILIES:
         desired += family.render(config, facts)

@@ -4,6 +4,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from cloudconfig.kinds import (
     BASE_URL,
@@ -18,10 +19,12 @@ from cloudconfig.kinds import (
 )
 from cloudconfig.manifests import pod_problem
 from cloudconfig.model.etcd import ETCD, EXTENSION, Etcd
-from cloudconfig.model.network import NETWORK, Network
 from hostkit.document.kinds import Choice, Text
-from hostkit.document.schema import ListOf, MapOf, Section, key
+from hostkit.document.schema import Kind, Later, ListOf, MapOf, Section, key
 from updater.version import CHANNEL_PATTERN
+
+if TYPE_CHECKING:
+    from cloudconfig.model.network import Network
 
 NAME = Text("a name in lower case such as web", r"[a-z0-9]([a-z0-9.\-]{0,61}[a-z0-9])?")
 
@@ -156,13 +159,22 @@ def _pod_problem(pod: Pod) -> str | None:
     return None
 
 
+def _network() -> Kind:
+    # As slow to import as the rest of the model.
+    from cloudconfig.model.network import NETWORK  # noqa: PLC0415
+
+    return NETWORK
+
+
 @dataclass(frozen=True, slots=True)
 class Bedplate:
     """Our own section."""
 
     update: Update | None = key(Section(Update, _update_problem), "Updates.", default=None)
-    network: Network | None = key(
-        NETWORK, "Interfaces and addresses: cloud-init's network-config, 1 or 2.", default=None
+    network: "Network | None" = key(
+        Later(_network),
+        "Interfaces and addresses: cloud-init's network-config, 1 or 2.",
+        default=None,
     )
     sysctl: Mapping[str, str] = key(
         # As sysctl.d(5) has them, but nothing that could be a path out of /proc/sys.

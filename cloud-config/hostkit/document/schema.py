@@ -105,6 +105,32 @@ class Kind(ABC):
 
 
 @dataclass(frozen=True, slots=True)
+class Later(Kind):
+    """A kind that `find` imports when a document has a value of it, for large ones that few have.
+
+    No value of it is secret as a whole.
+    """
+
+    find: Callable[[], Kind]
+
+    @property
+    def label(self) -> str:
+        return self.find().label
+
+    def read(self, node: Node, reading: Reading) -> Any:  # noqa: ANN401
+        return self.find().read(node, reading)
+
+    def json_schema(self) -> dict[str, object]:
+        return self.find().json_schema()
+
+    def write(self, value: Any) -> object:  # noqa: ANN401
+        return self.find().write(value)
+
+    def parts(self) -> tuple[Part, ...]:
+        return self.find().parts()
+
+
+@dataclass(frozen=True, slots=True)
 class ListOf(Kind):
     """A list, a tuple in the model; items with the same `identity` are the same item.
 
