@@ -127,9 +127,8 @@ def apply(
     # What an earlier boot put where something is missing stays until that is there.
     absent = frozenset(each.path for each in missing)
     kept = {path: units for path, units in before.managed.items() if path in absent}
-    known = replace(
-        before, managed={p: units for p, units in before.managed.items() if p not in absent}
-    )
+    others = {path: units for path, units in before.managed.items() if path not in absent}
+    known = replace(before, managed=others)
     changes = _plan(ready, known, places, stage)
     after = Memory(
         managed=managed_after(ready, before.managed, changes),
