@@ -114,7 +114,7 @@ class Namespace:
         path = Path("/proc/sys") / key.replace(".", "/")
         run(self.argv(["tee", str(path)]), text=str(value))
 
-    def reaches(self, address: object, *, size: int | None = None, seconds: float = 5.0) -> bool:
+    def reaches(self, address: object, *, size: int | None = None, seconds: float = 30.0) -> bool:
         """Whether a ping comes back, asked until `seconds` are over.
 
         `size`: the whole IP packet's bytes; it must not be fragmented.

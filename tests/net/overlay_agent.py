@@ -64,7 +64,7 @@ class Agent:
             return 0
         process.send_signal(number)
         try:
-            return process.wait(10)
+            return process.wait(READY_SECONDS)
         finally:
             process.kill()
 

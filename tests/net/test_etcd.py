@@ -30,7 +30,7 @@ from hostkit.etcd import (
 )
 from network import wait_for
 
-QUICK = Limits(connect_seconds=2, call_seconds=5, watch_gap_seconds=20)
+PATIENT = Limits(connect_seconds=20, call_seconds=30, watch_gap_seconds=60)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def etcd(tmp_path: Path) -> Iterator[Cluster]:
 
 @pytest.fixture
 def client(etcd: Cluster) -> Client:
-    return Client(etcd.access(), limits=QUICK)
+    return Client(etcd.access(), limits=PATIENT)
 
 
 def keys(snapshot: Snapshot) -> list[str]:
@@ -79,7 +79,7 @@ def test_a_list_is_of_its_prefix_and_of_one_revision(client: Client) -> None:
 
 
 def test_a_list_comes_in_pages(etcd: Cluster) -> None:
-    client = Client(etcd.access(), limits=replace(QUICK, page_items=4, list_items=12))
+    client = Client(etcd.access(), limits=replace(PATIENT, page_items=4, list_items=12))
     for number in range(12):
         client.put(f"/a/{number:02}", b"x")
     assert keys(client.list("/a/")) == [f"/a/{number:02}" for number in range(12)]
@@ -129,7 +129,7 @@ def test_proxies_of_the_environment_are_not_used(
 ) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    assert Client(etcd.access(), limits=QUICK).put("/a", b"") > 0
+    assert Client(etcd.access(), limits=PATIENT).put("/a", b"") > 0
 
 
 # --- Leases ---------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ def test_a_watch_tells_all_changes_of_its_prefix_in_order(client: Client) -> Non
 
 
 def test_a_quiet_watch_ends_by_itself(etcd: Cluster) -> None:
-    client = Client(etcd.access(), limits=replace(QUICK, watch_gap_seconds=0.5))
+    client = Client(etcd.access(), limits=replace(PATIENT, watch_gap_seconds=4))
     made = client.put("/a", b"")
     with client.watch("/", after=made - 1) as changes:
         assert [change.key for change in changes] == ["/a"]
@@ -199,7 +199,7 @@ def test_a_quiet_watch_ends_by_itself(etcd: Cluster) -> None:
 def test_progress_is_told_and_keeps_a_quiet_watch(tmp_path: Path) -> None:
     options = ("--experimental-watch-progress-notify-interval", "300ms")
     with serving(tmp_path, options=options) as etcd:
-        client = Client(etcd.access(), limits=replace(QUICK, watch_gap_seconds=2))
+        client = Client(etcd.access(), limits=replace(PATIENT, watch_gap_seconds=20))
         start = client.put("/other", b"")
         with client.watch("/a/", after=start) as changes, ThreadPoolExecutor(1) as pool:
             following = pool.submit(next, changes)
@@ -207,7 +207,7 @@ def test_progress_is_told_and_keeps_a_quiet_watch(tmp_path: Path) -> None:
             wait_for(lambda: changes.revision == newest, "progress is told")
             assert not following.done()
             client.put("/a/1", b"")
-            assert following.result(5).key == "/a/1"
+            assert following.result(60).key == "/a/1"
 
 
 def test_a_watch_is_closed_by_another_thread(client: Client) -> None:
@@ -215,13 +215,13 @@ def test_a_watch_is_closed_by_another_thread(client: Client) -> None:
         changes = client.watch("/", after=1)
         following = pool.submit(list, changes)
         threading.Timer(0.3, changes.close).start()
-        assert following.result(5) == []
+        assert following.result(60) == []
         assert list(changes) == []
 
 
 def count_up(access: Access, count: int) -> None:
     """Put 0, 1, 2 and so on to /n, each once, through any outage."""
-    client = Client(access, limits=QUICK)
+    client = Client(access, limits=PATIENT)
     while True:
         with suppress(Unavailable):
             # Whether a lost write was done can be seen.
@@ -234,7 +234,7 @@ def count_up(access: Access, count: int) -> None:
 
 def follow(access: Access, after: int, count: int, seen: list[int], ends: list[str]) -> None:
     """Collect what /n was, through any outage."""
-    client = Client(access, limits=QUICK)
+    client = Client(access, limits=PATIENT)
     while len(seen) < count:
         try:
             with client.watch("/n", after=after) as changes:
@@ -257,7 +257,7 @@ def test_a_restart_during_a_watch_loses_nothing(etcd: Cluster, client: Client) -
         following = pool.submit(follow, etcd.access(), after, count, seen, ends)
         counting = pool.submit(count_up, etcd.access(), count)
         for number, end in enumerate((server.kill, server.stop), 1):
-            wait_for(lambda: len(seen) >= 70 * number, "some more are seen", 30)  # noqa: B023
+            wait_for(lambda: len(seen) >= 70 * number, "some more are seen")  # noqa: B023
             end()
             wait_for(lambda: bool(ends), "the watch is broken")
             server.start()
@@ -290,7 +290,7 @@ def test_a_compaction_during_a_watch_is_nothing(etcd: Cluster, client: Client) -
 
 def test_a_cluster_that_lost_its_past_is_noticed(tmp_path: Path) -> None:
     with serving(tmp_path / "new") as etcd:
-        client = Client(etcd.access(), limits=QUICK)
+        client = Client(etcd.access(), limits=PATIENT)
         with pytest.raises(Compacted, match="was at 1000: it is another cluster"):
             client.watch("/", after=1000)
 
@@ -308,7 +308,7 @@ def guarded(tmp_path: Path) -> Iterator[Cluster]:
 
 
 def test_a_user_may_do_what_the_role_says(guarded: Cluster) -> None:
-    client = Client(guarded.access("host"), limits=QUICK)
+    client = Client(guarded.access("host"), limits=PATIENT)
     start = client.put("/a/1", b"")
     lease = client.grant(60).id
     client.put("/a/2", b"", lease=lease)
@@ -326,14 +326,16 @@ def test_an_ended_token_is_renewed(
     guarded: Cluster, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    client = Client(guarded.access("host"), limits=QUICK)
+    client = Client(guarded.access("host"), limits=PATIENT)
     client.put("/a/1", b"")
     first = client._transport._token
     assert first
-    # It ends a second after its last use, and etcd looks for such each second.
-    threading.Event().wait(2.5)
-    made = client.put("/a/1", b"")
-    second = client._transport._token
+    # It ends a second after its last use, and etcd looks for such each second, or later.
+    for pause in (2.5, 5.0, 10.0, 20.0):
+        threading.Event().wait(pause)
+        made = client.put("/a/1", b"")
+        if (second := client._transport._token) != first:
+            break
     assert second not in {None, first}
     client._transport._token = "nonsense.1"  # noqa: S105 - of no one
     assert keys(client.list("/a/")) == ["/a/1"]
@@ -356,7 +358,7 @@ def test_an_ended_token_is_renewed(
 def test_a_wrong_user_is_refused(
     guarded: Cluster, user: str | None, password: str | None, reason: str
 ) -> None:
-    client = Client(Access(guarded.endpoints, username=user, password=password), limits=QUICK)
+    client = Client(Access(guarded.endpoints, username=user, password=password), limits=PATIENT)
     for call in (lambda: client.put("/a/1", b""), lambda: client.watch("/a/", after=1)):
         with pytest.raises(Refused, match=reason) as caught:
             call()
@@ -365,7 +367,7 @@ def test_a_wrong_user_is_refused(
 
 
 def test_a_user_is_no_hindrance_where_there_are_none(etcd: Cluster) -> None:
-    client = Client(replace(etcd.access(), username="host", password="its word"), limits=QUICK)  # noqa: S106
+    client = Client(replace(etcd.access(), username="host", password="its word"), limits=PATIENT)  # noqa: S106
     client.put("/a/1", b"")
     etcd.enable_users()
     etcd.add_user("host", "its word", "/a/")
@@ -382,14 +384,14 @@ def secure(tmp_path: Path) -> Iterator[Cluster]:
 
 
 def test_with_certificates_all_works(secure: Cluster) -> None:
-    client = Client(secure.access(), limits=QUICK)
+    client = Client(secure.access(), limits=PATIENT)
     start = client.put("/a", b"")
     with client.watch("/", after=start - 1) as changes, ThreadPoolExecutor(1) as pool:
         assert next(changes).key == "/a"
         following = pool.submit(list, changes)
         client.put("/b", b"")
         threading.Timer(0.3, changes.close).start()
-        assert [change.key for change in following.result(5)] == ["/b"]
+        assert [change.key for change in following.result(60)] == ["/b"]
     secure.members[0].kill()
     secure.members[0].start()
     assert client.get("/a") is not None
@@ -415,7 +417,7 @@ def test_wrong_certificates_are_refused(secure: Cluster, tmp_path: Path) -> None
         (replace(right, certificate=missing), f"cannot use {missing} with .*: No such file"),
         (replace(right, key=pair.key), "cannot use .*client.crt with .*client.key: .*mismatch"),
     ):
-        client = Client(access, limits=QUICK)
+        client = Client(access, limits=PATIENT)
         with pytest.raises(Refused, match=reason) as caught:
             client.put("/a", b"")
         with pytest.raises(Refused, match=reason):
@@ -425,9 +427,9 @@ def test_wrong_certificates_are_refused(secure: Cluster, tmp_path: Path) -> None
 
 def test_http_and_https_are_not_the_same(secure: Cluster, etcd: Cluster) -> None:
     (url,) = secure.endpoints
-    plain = Client(Access((url.replace("https", "http"),)), limits=QUICK)
+    plain = Client(Access((url.replace("https", "http"),)), limits=PATIENT)
     with pytest.raises(Unavailable, match="Remote end closed connection"):
         plain.get("/a")
     (url,) = etcd.endpoints
     with pytest.raises(Unavailable, match=r"UNEXPECTED_EOF|WRONG_VERSION"):
-        Client(Access((url.replace("http", "https"),)), limits=QUICK).get("/a")
+        Client(Access((url.replace("http", "https"),)), limits=PATIENT).get("/a")

@@ -21,7 +21,7 @@ from overlay.manager import Acquired, ConfigurationChanged, Lost, Manager
 from overlay.tend import tend
 
 PREFIX = "/coreos.com/network"
-QUICK = Limits(connect_seconds=2, call_seconds=5)
+PATIENT = Limits(connect_seconds=20, call_seconds=30)
 # Three hosts; 65,535 hosts.
 SMALL, LARGE = '{"Network":"10.5.0.0/28"}', '{"Network":"10.0.0.0/8"}'
 ENOUGH = 30.0
@@ -39,7 +39,7 @@ def terms(number: int) -> Terms:
 
 
 def manager(etcd: Cluster, ttl: int = 60) -> Manager:
-    return Manager(Client(etcd.access(), limits=QUICK), PREFIX, ttl)
+    return Manager(Client(etcd.access(), limits=PATIENT), PREFIX, ttl)
 
 
 def join(etcd: Cluster, number: int, ttl: int = 60, previous: Subnets | None = None) -> Acquired:
@@ -190,7 +190,7 @@ def test_a_reservation_stays_one(etcd: Cluster) -> None:
     acquired = join(etcd, 1)
     assert acquired.why is Why.RESERVATION
     assert str(acquired.lease.subnets) == "10.5.0.8-30"
-    item = Client(etcd.access(), limits=QUICK).get(key)
+    item = Client(etcd.access(), limits=PATIENT).get(key)
     assert item
     assert item.lease == 0
     assert item.value == terms(1).encode()
@@ -221,6 +221,6 @@ def test_a_lease_that_an_operator_reserves_is_a_reservation(etcd: Cluster) -> No
     etcd.put(key, terms(1).encode().decode())
     renewed = manager(etcd).renew(lease)
     assert renewed.lease.reservation
-    granted = Client(etcd.access(), limits=QUICK)
+    granted = Client(etcd.access(), limits=PATIENT)
     wait_for(lambda: granted.time_to_live(lease.lease) < 0, "the etcd lease ends", ENOUGH)
     assert key in etcd.get(key)

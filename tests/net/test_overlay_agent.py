@@ -11,6 +11,7 @@ from etcd_server import Cluster
 from network import Network, wait_for
 from overlay_agent import (
     CONFIG,
+    READY_SECONDS,
     SUBNETS,
     Agent,
     agents,
@@ -152,7 +153,7 @@ def test_two_race_for_the_last_subnet(network: Network, etcd: Cluster, tmp_path:
     for subnet in ("10.5.0.4-30", "10.5.0.8-30"):
         etcd.put(f"{SUBNETS}{subnet}", '{"PublicIP": "192.0.2.1", "BackendType": "vxlan"}')
     with agents(tmp_path, network.add_hosts(2), etcd) as found:
-        wait_for(lambda: any(agent.state == "ready" for agent in found), "one has it", 30)
+        wait_for(lambda: any(agent.state == "ready" for agent in found), "one has it")
         winner, loser = sorted(found, key=lambda agent: agent.state != "ready")
         loser.wait(lambda _: "each subnet has its holder" in loser.fault, "the other is told")
         assert (loser.state, loser.subnets) == ("starting", [])
@@ -187,13 +188,13 @@ def test_a_peer_that_dies_goes_and_comes_back(pair: list[Agent]) -> None:
     subnet = two.subnet
     assert container.reaches(subnet[2])
     two.kill()
-    one.wait(lambda _: not one.peers, "the peer is gone", TTL + 10)
+    one.wait(lambda _: not one.peers, "the peer is gone")
     assert str(subnet) not in one.host.run("ip", "route")
     assert container.fails_to_reach(subnet[2])
     two.start()
     two.wait_ready()
     assert two.subnet == subnet
-    assert container.reaches(subnet[2], seconds=30)
+    assert container.reaches(subnet[2])
 
 
 @pytest.mark.thorough
@@ -208,7 +209,7 @@ def test_peers_follow_a_new_outer_address(pair: list[Agent]) -> None:
         TTL - 2,
     )
     assert two.subnet == subnet
-    assert container.reaches(subnet[2], seconds=30)
+    assert container.reaches(subnet[2])
 
 
 @pytest.mark.thorough
@@ -235,12 +236,10 @@ def test_what_is_taken_from_the_kernel_comes_back(pair: list[Agent]) -> None:
         ("nft", "flush", "ruleset"),
     ):
         one.host.run(*damage)
-        assert container.reaches(two.subnet[2], seconds=30), damage
-    one.wait(
-        lambda _: "bedplate-overlay" in one.host.run("nft", "list", "ruleset"), "the rules", 30
-    )
+        assert container.reaches(two.subnet[2]), damage
+    one.wait(lambda _: "bedplate-overlay" in one.host.run("nft", "list", "ruleset"), "the rules")
     one.host.run("ip", "route", "add", "10.5.250.0/24", "dev", "flannel.1")
-    one.wait(lambda _: "10.5.250.0" not in one.host.run("ip", "route"), "a foreign route goes", 30)
+    one.wait(lambda _: "10.5.250.0" not in one.host.run("ip", "route"), "a foreign route goes")
 
 
 # --- The agent is started again -------------------------------------------------------------------
@@ -276,7 +275,7 @@ def test_an_agent_that_starts_while_etcd_is_away_goes_on(pair: list[Agent], etcd
     member.stop()
     with streaming(container, two.subnet[2]) as stream:
         one.start()
-        one.wait(lambda _: one.state == "cut-off" and "etcd" in one.fault, "etcd is missed", 6)
+        one.wait(lambda _: one.state == "cut-off" and "etcd" in one.fault, "etcd is missed")
         member.start()
         one.wait_ready()
     assert (one.subnet, stream.lost) == (subnet, 0)
@@ -288,11 +287,11 @@ def test_a_host_without_settings_leaves(pair: list[Agent], etcd: Cluster) -> Non
     subnet = one.subnet
     assert one.process is not None
     (one.root / "etc/bedplate/overlay.json").unlink()
-    assert one.process.wait(20) == 0
+    assert one.process.wait(READY_SECONDS) == 0
     assert not device(one)
     assert f"{SUBNETS}{str(subnet).replace('/', '-')}" not in etcd.get(SUBNETS)
     assert not (one.root / "run/bedplate/notes/overlay").exists()
-    two.wait(lambda _: not two.peers, "the peer is gone", 5)
+    two.wait(lambda _: not two.peers, "the peer is gone")
 
 
 # --- etcd goes away, and the lease ----------------------------------------------------------------
@@ -307,7 +306,7 @@ def test_etcd_away_for_a_while_is_not_felt(pair: list[Agent], etcd: Cluster) -> 
     with streaming(container, two.subnet[2]) as stream:
         for member in etcd.members:
             member.kill()
-        one.wait(lambda _: one.state == "cut-off", "etcd is missed", 5)
+        one.wait(lambda _: one.state == "cut-off", "etcd is missed")
         for member in etcd.members:
             member.start()
         wait_all_ready(pair)
@@ -325,7 +324,7 @@ def test_etcd_away_for_longer_than_the_lease_stops_traffic_until_it_is_back(
     for member in etcd.members:
         member.stop()
     for agent in pair:
-        agent.wait(lambda it: it.state == "fenced", "traffic is stopped", TTL)
+        agent.wait(lambda it: it.state == "fenced", "traffic is stopped")
         assert not device(agent)
         assert "etcd" in agent.fault
     assert container.fails_to_reach(subnets[1][2])
@@ -333,7 +332,7 @@ def test_etcd_away_for_longer_than_the_lease_stops_traffic_until_it_is_back(
         member.start()
     wait_all_ready(pair)
     assert [agent.subnet for agent in pair] == subnets
-    assert container.reaches(subnets[1][2], seconds=30)
+    assert container.reaches(subnets[1][2])
 
 
 @pytest.mark.thorough
@@ -346,7 +345,7 @@ def test_a_lost_subnet_is_given_up_before_another_is_taken(
     key = f"{SUBNETS}{str(lost).replace('/', '-')}"
     value = '{"PublicIP": "192.168.1.99", "BackendType": "vxlan", "BackendData": {"VtepMAC": "%s"}}'
     etcd.put(key, value % "0a:00:00:00:00:01")
-    one.wait(lambda _: one.state == "ready" and one.subnet != lost, "another subnet", 20)
+    one.wait(lambda _: one.state == "ready" and one.subnet != lost, "another subnet")
     assert str(one.subnet[1]) in one.host.run("ip", "addr", "show", "podman0")
     # The lost one is a peer's now, and not the containers' bridge's any more.
     assert f"{lost} via {lost[0]}" in one.host.run("ip", "route")
@@ -375,7 +374,7 @@ def test_another_network_is_moved_to(pair: list[Agent], etcd: Cluster) -> None:
     assert one.container().name
     two.container()
     assert one.host.reaches(two.subnet[2])
-    wait_for(lambda: len(etcd.get(SUBNETS)) == 2, "the old leases are given back", 10)
+    wait_for(lambda: len(etcd.get(SUBNETS)) == 2, "the old leases are given back")
 
 
 @pytest.mark.thorough
@@ -386,7 +385,7 @@ def test_another_backend_keeps_the_subnets(pair: list[Agent], etcd: Cluster) -> 
     for agent in pair:
         agent.wait(lambda it: device(it, "flannel.7"), "the new device")
         assert not device(agent)
-    assert container.reaches(subnets[1][2], seconds=30)
+    assert container.reaches(subnets[1][2])
     assert [agent.subnet for agent in pair] == subnets
 
 
@@ -412,10 +411,10 @@ def test_settings_are_followed_and_wrong_ones_told(pair: list[Agent], etcd: Clus
     ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8285/healthz').read())"
     assert "ok" in one.host.run("python3", "-c", ask)
     one.configure(etcd, public_ip="nowhere")
-    one.wait(lambda _: "public_ip: expected an IPv4 address" in one.fault, "it is told", 15)
+    one.wait(lambda _: "public_ip: expected an IPv4 address" in one.fault, "it is told")
     assert one.subnet == subnet
     one.configure(etcd)
-    one.wait(lambda _: not one.fault, "it is mended", 15)
+    one.wait(lambda _: not one.fault, "it is mended")
 
 
 @pytest.mark.thorough

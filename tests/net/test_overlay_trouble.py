@@ -66,7 +66,7 @@ def test_an_outer_interface_that_is_not_there(agent: Agent, etcd: Cluster) -> No
     etcd.put(CONFIG, NETWORK)
     agent.wait_ready()
     agent.configure(etcd, interface="eth9")
-    agent.wait(lambda it: "eth9" in it.fault, "it is told", 15)
+    agent.wait(lambda it: "eth9" in it.fault, "it is told")
     assert agent.state == "failing"
     agent.configure(etcd, interface="eth0")
     agent.wait_ready()
