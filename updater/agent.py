@@ -248,10 +248,10 @@ class Agent:
             nonlocal last
             percent = 100 * progress.done // max(1, progress.total)
             # Others may stop the work at each call; the status is written now and then.
-            if (progress.phase.value, percent // 2) == last:
+            if (progress.phase.value, percent // 5) == last:
                 self._tell_others("", None)
                 return
-            last = (progress.phase.value, percent // 2)
+            last = (progress.phase.value, percent // 5)
             step = status.Progress(
                 progress.phase.value, progress.done, progress.total, progress.fetched
             )

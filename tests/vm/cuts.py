@@ -1,6 +1,5 @@
 """Power cuts at random moments of an update, and what must be true afterwards."""
 
-import json
 import random
 import time
 from collections.abc import Callable
@@ -68,9 +67,9 @@ def comes_back(guest: Guest, when: str) -> str:
     guest.reach(BOOT_SECONDS)
 
     def good() -> str | None:
-        status = guest.status()
-        settled = status["health"] == "good" and status["state"] != "trial"
-        return str(status["version"]) if settled else None
+        status = guest.published_status()
+        settled = status and status["health"] == "good" and status["state"] != "trial"
+        return str(status["version"]) if status and settled else None
 
     version = wait_until(good, BOOT_SECONDS, f"a good release after a cut {when}")
     assert version in {"1", "2"}, f"cut {when}"
@@ -92,10 +91,9 @@ def _wait_for(guest: Guest, reached: Callable[[str, float], bool]) -> None:
     """Wait for a moment of the update, told as (step, share done); ("staged", 1) is its end."""
 
     def look() -> bool | None:
-        text = guest.ask("cat /run/bedplate/status.json")
-        if not text:
+        status = guest.published_status()
+        if status is None:
             return None
-        status = json.loads(text)
         progress = status["progress"] or {"step": "", "done": 0, "total": 1}
         step = "staged" if status["state"] == "staged" else progress["step"]
         return True if reached(step, progress["done"] / max(1, progress["total"])) else None

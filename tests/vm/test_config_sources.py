@@ -144,7 +144,7 @@ def _page(name: str, source: str) -> str:
 
 def _cases() -> list[object]:
     """Those that stand for the others are in `make test`, all of them in `make test-config`."""
-    always = {"credential", "nocloud-disk iso9660", "cloud-config-url", "ec2"}
+    always = {"nocloud-disk iso9660", "ec2"}
     return [
         pytest.param(name, marks=[] if name in always else [pytest.mark.thorough])
         for name in SOURCES

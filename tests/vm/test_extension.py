@@ -20,7 +20,13 @@ def stranger(folder: Path) -> Signer:
     return read_signer(folder, passphrase)
 
 
-@pytest.mark.parametrize("signed", [True, False], ids=["another key", "no signature"])
+@pytest.mark.parametrize(
+    "signed",
+    [
+        pytest.param(True, id="another key"),
+        pytest.param(False, id="no signature", marks=pytest.mark.thorough),
+    ],
+)
 def test_an_extension_that_is_not_ours_is_refused(
     site: Site, server: FaultServer, tmp_path: Path, *, signed: bool
 ) -> None:
