@@ -268,7 +268,10 @@ class Guest:
         return document
 
     def wait_until_good(self, version: str, seconds: float = BOOT_SECONDS) -> Host:
-        """Wait until this version runs and is called good; the host, reached anew."""
+        """Wait until this version runs, is called good, and its boot has come to its end.
+
+        What is saved before that end is loaded with its time-outs long over.
+        """
         host = self.reach(seconds)
 
         def good() -> bool | None:
@@ -280,6 +283,10 @@ class Guest:
             return True if status["health"] == "good" and status["state"] != "trial" else None
 
         wait_until(good, seconds, f"version {version} to be good")
+        jobs = "systemctl list-jobs --no-legend; echo end"
+        wait_until(
+            lambda: self.ask(jobs).strip() == "end" or None, seconds, "the end of the boot's jobs"
+        )
         return host
 
 
