@@ -14,13 +14,14 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from hostkit.following import raising
+from hostkit.timing import boottime
 from overlay import report
 from overlay.egress import Egress
-from overlay.following import raising
 from overlay.forwarding import Forwarding, Part
 from overlay.handover import previous_subnets
 from overlay.healthz import serve
-from overlay.holding import Holding, boottime
+from overlay.holding import Holding
 from overlay.membership import Membership
 from overlay.netlink import Kernel
 from overlay.notices import Notices

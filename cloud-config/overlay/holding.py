@@ -1,9 +1,6 @@
 """The life of this host's lease: what to do next, and when. Pure; times come from `boottime`.
 
-A lease ends a TTL after etcd took the last grant or renewal, and etcd took it after it was sent.
-So until the sending + TTL nobody else can have the subnet, and `margin` before that this host
-stops its traffic (the fence), whatever it knows of etcd. The margin pays for all that is slow: a
-request on its way, clocks of different speed, an agent that is started again after a crash.
+At the fence (see `hostkit.timing`) this host stops the subnet's traffic.
 
 The lease is renewed much more often than it must be (24 times before the fence: about hourly by
 default), since an outage of etcd is survived for as long as the last renewal is young: flannel
@@ -13,53 +10,11 @@ nothing: 10,000 hosts make three a second.
 
 import json
 import math
-import time
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from hostkit.timing import Timing
 from overlay.lease import Lease, LeaseError, Subnets, parse_subnets, parse_terms
-from updater.errors import InputError
-
-_RENEWALS = 24
-_FIRST_RETRY = 1.0
-_LONGEST_RETRY = 60.0
-_MOST_DOUBLINGS = 16
-
-
-def boottime() -> float:
-    """Seconds since the boot, with those in which the machine slept.
-
-    CLOCK_MONOTONIC stands still in suspend (clock_gettime(2)) while etcd's clock runs on: by it, a
-    host that slept for a day would wake up and go on with a subnet that another host has by now.
-    Neither is moved when the time of day is set.
-    """
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How long a lease lives in etcd, and how long before its end traffic stops; in seconds."""
-
-    ttl: int = 24 * 60 * 60
-    margin: int = 60 * 60
-
-    def __post_init__(self) -> None:
-        if not 0 < self.margin < self.ttl:
-            raise InputError(
-                f"a lease of {self.ttl} s cannot have a margin of {self.margin} s; expected from "
-                f"1 to {self.ttl - 1}"
-            )
-
-    @property
-    def renewal(self) -> float:
-        """Seconds between renewals; short leases, which only tests have, are not overdone."""
-        life = self.ttl - self.margin
-        return min(max(1.0, life / _RENEWALS), life / 3)
-
-    @property
-    def longest_retry(self) -> float:
-        """Seconds between tries while etcd is away: flannel's minute, less for short leases."""
-        return min(_LONGEST_RETRY, max(_FIRST_RETRY, (self.ttl - self.margin) / 8))
 
 
 class Task(Enum):
@@ -129,8 +84,8 @@ def held(  # noqa: PLR0917 - a moment, a length of time and a share
     """
     return Holding(
         lease=lease,
-        until=sent + seconds - (timing.margin if math.isfinite(seconds) else 0),
-        due=sent + timing.renewal * (0.75 + 0.25 * jitter),
+        until=timing.fence(sent, seconds),
+        due=timing.due(sent, jitter),
         problem=problem,
         previous=lease.subnets,
     )
@@ -138,8 +93,7 @@ def held(  # noqa: PLR0917 - a moment, a length of time and a share
 
 def failed(timing: Timing, holding: Holding, problem: str, now: float, jitter: float) -> Holding:
     """A try to join or to renew failed and may be repeated: later each time, up to a minute."""
-    pause = min(_FIRST_RETRY * 2 ** min(holding.failures, _MOST_DOUBLINGS), timing.longest_retry)
-    due = now + pause * (0.5 + 0.5 * jitter)
+    due = timing.retry(holding.failures, now, jitter)
     return replace(holding, failures=holding.failures + 1, problem=problem, due=due)
 
 

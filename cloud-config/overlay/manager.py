@@ -29,8 +29,8 @@ from hostkit.etcd import (
     Put,
     Snapshot,
 )
+from hostkit.timing import boottime
 from overlay.choose import Choice, Used, Why, fresh, remembered
-from overlay.holding import boottime
 from overlay.lease import (
     Broken,
     Lease,

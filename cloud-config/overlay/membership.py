@@ -12,15 +12,16 @@ from pathlib import Path
 from random import SystemRandom
 
 from hostkit.etcd import Change, Client, EtcdError, Snapshot
+from hostkit.following import Follower, Listener, Post
+from hostkit.timing import boottime
+from hostkit.worker import Worker
 from overlay import holding as life
-from overlay.following import Follower, Listener, Post
 from overlay.handover import previous_subnets
-from overlay.holding import Holding, Task, boottime
+from overlay.holding import Holding, Task
 from overlay.lease import Broken, Lease, Leases, Terms
 from overlay.manager import Configuration, Manager
 from overlay.settings import Settings
 from overlay.tend import tend
-from overlay.worker import Worker
 from updater.errors import BedplateError
 from updater.files import write_atomic
 

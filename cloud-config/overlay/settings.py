@@ -10,7 +10,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from hostkit.etcd import Access
-from overlay.holding import Timing
+from hostkit.timing import Timing
 from overlay.outer import Wish
 from overlay.places import Places
 from updater.errors import InputError

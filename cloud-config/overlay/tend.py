@@ -2,8 +2,9 @@
 
 from random import Random
 
+from hostkit.timing import Timing
 from overlay import holding as life
-from overlay.holding import Holding, Task, Timing
+from overlay.holding import Holding, Task
 from overlay.lease import Terms
 from overlay.manager import Configuration, Lost, Manager
 from updater.errors import BedplateError

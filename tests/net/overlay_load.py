@@ -24,11 +24,12 @@ from random import SystemRandom
 
 from etcd_server import Cluster, serving
 from hostkit.etcd import Access, Client, Compare, Limits, Operation, Outcome
+from hostkit.timing import Timing, boottime
 from network import Namespace, laid
 from overlay import holding as life
 from overlay.backends import make_backend
 from overlay.forwarding import Forwarding, Part
-from overlay.holding import Holding, Task, Timing, boottime
+from overlay.holding import Holding, Task
 from overlay.lease import Lease, Leases, Subnets, Terms
 from overlay.manager import Manager
 from overlay.netlink import Kernel

@@ -12,10 +12,11 @@ import pytest
 
 from etcd_server import Cluster, serving
 from hostkit.etcd import Client, Limits
+from hostkit.timing import Timing, boottime
 from network import wait_for
 from overlay import holding as life
 from overlay.choose import Exhausted, Why
-from overlay.holding import Holding, Task, Timing, boottime
+from overlay.holding import Holding, Task
 from overlay.lease import Lease, Subnets, Terms
 from overlay.manager import Acquired, ConfigurationChanged, Lost, Manager
 from overlay.tend import tend

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hostkit.etcd import (
+    Change,
     Compare,
+    Delete,
     Get,
     Granted,
     KeyValue,
@@ -20,15 +22,17 @@ from hostkit.etcd.values import Relation, Target
 
 @dataclass
 class EtcdModel:
-    """One etcd; `now` is its own clock, in seconds."""
+    """One etcd; `now` is its own clock, in seconds, `log` all that ever changed."""
 
     now: float = 0.0
     revision: int = 1
     keys: dict[str, KeyValue] = field(default_factory=dict)
     ends: dict[int, float] = field(default_factory=dict)
     lengths: dict[int, int] = field(default_factory=dict)
+    granted: int = 0
     transactions: int = 0
     reads: int = 0
+    log: list[Change] = field(default_factory=list)
 
     def move(self, now: float) -> None:
         """Let time pass; leases end on the way."""
@@ -47,7 +51,7 @@ class EtcdModel:
         gone = [key for key, item in self.keys.items() if item.lease == lease]
         self.revision += bool(gone)
         for key in gone:
-            del self.keys[key]
+            self._drop(key)
 
     def get(self, key: str) -> KeyValue | None:
         self.reads += 1
@@ -62,8 +66,9 @@ class EtcdModel:
         return self.transact([], [Put(key, value, lease)]).revision
 
     def delete(self, key: str) -> bool:
-        self.revision += key in self.keys
-        return self.keys.pop(key, None) is not None
+        there = key in self.keys
+        self.transact([], [Delete(key)])
+        return there
 
     def transact(
         self,
@@ -78,15 +83,12 @@ class EtcdModel:
         for put in puts:
             if put.lease and put.lease not in self.ends:
                 raise LeaseNotFound(f"the lease {put.lease} has ended")
-        self.revision += bool(puts)
-        for put in puts:
-            before = self.keys.get(put.key)
-            created, version = (
-                (before.create_revision, before.version) if before else (self.revision, 0)
-            )
-            self.keys[put.key] = KeyValue(
-                put.key, put.value, created, self.revision, version + 1, put.lease
-            )
+        self.revision += any(self._changes(each) for each in operations)
+        for each in operations:
+            if isinstance(each, Put):
+                self._write(each)
+            elif isinstance(each, Delete) and each.key in self.keys:
+                self._drop(each.key)
         items = []
         for each in operations:
             if isinstance(each, Get):
@@ -94,6 +96,25 @@ class EtcdModel:
                 items.append(Snapshot(self.revision, (item,) if item else ()))
             assert not isinstance(each, List)
         return Outcome(succeeded, self.revision, tuple(items))
+
+    def _changes(self, operation: Operation) -> bool:
+        return isinstance(operation, Put) or (
+            isinstance(operation, Delete) and operation.key in self.keys
+        )
+
+    def _write(self, put: Put) -> None:
+        before = self.keys.get(put.key)
+        created, version = (
+            (before.create_revision, before.version) if before else (self.revision, 0)
+        )
+        self.keys[put.key] = KeyValue(
+            put.key, put.value, created, self.revision, version + 1, put.lease
+        )
+        self.log.append(Change(put.key, put.value, self.revision, put.lease))
+
+    def _drop(self, key: str) -> None:
+        del self.keys[key]
+        self.log.append(Change(key, None, self.revision, 0))
 
     def _holds(self, compare: Compare) -> bool:
         item = self.keys.get(compare.key)
@@ -109,9 +130,8 @@ class EtcdModel:
         return number == compare.number
 
     def grant(self, seconds: int) -> Granted:
-        lease = 1000 + len(self.lengths) + self.revision * 1000
-        while lease in self.ends:
-            lease += 1
+        self.granted += 1
+        lease = 1000 + self.granted
         self.ends[lease] = self.now + seconds
         self.lengths[lease] = seconds
         return Granted(lease, seconds)

@@ -13,8 +13,9 @@ from typing import ClassVar, TypeVar
 
 from etcd_model import EtcdModel
 from hostkit.etcd import Compare, Granted, KeyValue, Operation, Outcome, Snapshot, Unavailable
+from hostkit.timing import Timing
 from overlay import holding as life
-from overlay.holding import Holding, Step, Task, Timing
+from overlay.holding import Holding, Step, Task
 from overlay.lease import Lease, Subnets, Terms
 from overlay.manager import Configuration, Manager
 from overlay.network import parse

@@ -9,8 +9,8 @@ from typing import cast
 import pytest
 
 from hostkit.etcd import Change, Client, Compacted, KeyValue, Snapshot, Unavailable
-from overlay.following import Follower, Listener
-from overlay.worker import Worker
+from hostkit.following import Follower, Listener
+from hostkit.worker import Worker
 
 
 def change(revision: int) -> Change:
@@ -61,7 +61,7 @@ class Etcd:
 
 def followed(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """All that is told until the script is over."""
-    monkeypatch.setattr("overlay.following._FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("hostkit.following._FIRST_PAUSE", 0.001)
     told: list[object] = []
     queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
     listener = Listener(

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hostkit.timing import Timing, boottime
 from overlay import holding as life
-from overlay.holding import Holding, Step, Task, Timing, boottime, next_step
+from overlay.holding import Holding, Step, Task, next_step
 from overlay.lease import Lease, Terms, parse_subnets
 from updater.errors import InputError
 

@@ -23,9 +23,10 @@ from hypothesis.stateful import (
 from etcd_model import EtcdModel
 from hostkit.etcd import Compare, EtcdError
 from hostkit.etcd.values import Relation, Target
+from hostkit.timing import Timing
 from overlay import holding as life
 from overlay import manager
-from overlay.holding import Holding, Timing, held
+from overlay.holding import Holding, held
 from overlay.lease import Subnets, Terms, parse_subnets, parse_terms
 from overlay_hosts import PREFIX, Host, Link, Strike, dice
 

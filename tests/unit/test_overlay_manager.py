@@ -8,9 +8,10 @@ import pytest
 
 from etcd_model import EtcdModel
 from hostkit.etcd import Client, Compare, Operation, Outcome, Unavailable
+from hostkit.timing import Timing
 from overlay import holding as life
 from overlay.choose import Exhausted, Why
-from overlay.holding import Holding, Task, Timing
+from overlay.holding import Holding, Task
 from overlay.lease import Lease, Terms, parse_subnets
 from overlay.manager import (
     ConfigurationChanged,

@@ -13,7 +13,7 @@ from cloudconfig.document import read_document
 from cloudconfig.facts import Facts
 from cloudconfig.render import agents
 from hostkit.etcd import Access
-from overlay.holding import Timing
+from hostkit.timing import Timing
 from overlay.outer import Wish
 from overlay.places import Places
 from overlay.settings import Healthz, Settings, SettingsError, load, parse

@@ -20,6 +20,7 @@ from hostkit.document.source import Node, Place, Problem, Scalar, ScalarKind, Se
 _KIND = "kind"
 _HELP = "help"
 _REQUIRED = "required"
+_NAME = "name"
 
 
 class Wrong(Exception):  # noqa: N818 (never leaves this package: `Reading.fail` made it a Problem)
@@ -32,6 +33,9 @@ class Reading:
 
     partial: bool = False  # a parent or a child may hold the keys that are missing here
     as_coreos: bool = False  # `drop-ins` is `drop_ins`, and `true` may be a text
+    # A number is no text, nothing may stand wherever nothing need be said, and what is refused may
+    # stand there empty, as tools that write manifests have it.
+    as_kubernetes: bool = False
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
 
@@ -101,6 +105,9 @@ class Kind(ABC):
             raise reading.fail(node.place, f"no value; expected {self.label}")
         if node.kind is ScalarKind.BOOLEAN and not reading.as_coreos:
             raise reading.fail(node.place, f"found the boolean {node.text}; expected {self.label}")
+        if reading.as_kubernetes and node.kind in {ScalarKind.INTEGER, ScalarKind.FLOAT}:
+            # As Kubernetes' own reader, to whom `1.10` without quotes is 1.1.
+            raise reading.fail(node.place, f"found {node.kind.value}; quote it to make it a text")
         return node.text
 
 
@@ -134,7 +141,7 @@ class Later(Kind):
 class ListOf(Kind):
     """A list, a tuple in the model; items with the same `identity` are the same item.
 
-    In a definition doubles are what a child repeats; in a cloud-config equal items both count.
+    In a definition doubles are what a child repeats; elsewhere equal items both count.
     """
 
     item: Kind
@@ -160,8 +167,9 @@ class ListOf(Kind):
                 value = self.item.read(item, whole)
             except Wrong:
                 continue
-            same = len(values) if reading.as_coreos and not self.identity else self._same(value)
-            if same in values and (reading.partial or reading.as_coreos):
+            all_count = reading.as_coreos or reading.as_kubernetes
+            same = len(values) if all_count and not self.identity else self._same(value)
+            if same in values and (reading.partial or all_count):
                 reading.note(item.place, f"{shown(str(same))} stands twice in this list")
             values[same] = value
         return tuple(values.values())
@@ -253,7 +261,8 @@ class Section(Kind):
             if name in seen:
                 reading.note(entry.key.place, f"the key {shown(name)} stands twice")
             elif name not in known:
-                self._read_unknown(name, entry.key.place, reading)
+                if not (reading.as_kubernetes and name in self.refused and is_empty(entry.value)):
+                    self._read_unknown(name, entry.key.place, reading)
             elif not (is_null(entry.value) and known[name].may_be_null(reading)):
                 with suppress(Wrong):
                     values[name] = known[name].kind.read(entry.value, reading)
@@ -261,12 +270,13 @@ class Section(Kind):
         required = [name for name, known_key in known.items() if known_key.required]
         missing = [name for name in required if name not in seen]
         # A key that is not known may be a missing one, misspelt: one problem is enough of that.
-        misspelt = seen - known.keys() - self.ignored.keys()
+        misspelt = seen - known.keys() - self.ignored.keys() - self.refused.keys()
         if missing and not reading.partial and not misspelt:
             reading.note(node.place, f"missing: {', '.join(missing)}")
         if len(reading.problems) > before:
             raise Wrong
-        value = self.model(**dict.fromkeys(missing), **values)
+        found = dict.fromkeys(missing) | values
+        value = self.model(**{known[name].field: each for name, each in found.items()})
         if not reading.partial and (wrong := self.check(value)):
             raise reading.fail(node.place, wrong)
         for caution in self.cautions(value):
@@ -304,7 +314,7 @@ class Section(Kind):
         return {
             name: known_key.kind.write(found)
             for name, known_key in keys(self.model).items()
-            if (found := getattr(value, name)) is not None
+            if (found := getattr(value, known_key.field)) is not None
         }
 
 
@@ -316,6 +326,7 @@ class Key:
     help: str
     required: bool
     default: object  # None for a required key
+    field: str  # the model's
 
     @property
     def optional(self) -> bool:
@@ -323,8 +334,9 @@ class Key:
         return self.default is None and not self.required
 
     def may_be_null(self, reading: Reading) -> bool:
-        """Whether nothing may stand there; of a cloud-config, wherever nothing need be said."""
-        return self.optional or (reading.as_coreos and not self.required)
+        """Whether nothing may stand there; in a definition only where it is a value too."""
+        anywhere = reading.as_coreos or reading.as_kubernetes
+        return self.optional or (anywhere and not self.required)
 
 
 def key(
@@ -332,9 +344,13 @@ def key(
     help: str,  # noqa: A002 (argparse's word for the same thing)
     *,
     default: object = MISSING,
+    name: str | None = None,
 ) -> Any:  # noqa: ANN401 (dataclasses.field is declared like this)
-    """Declare a field of a section; without a default the key is required."""
-    metadata = {_KIND: kind, _HELP: help, _REQUIRED: default is MISSING}
+    """Declare a field of a section; without a default the key is required.
+
+    `name` is what documents call it where that is not the field's name.
+    """
+    metadata = {_KIND: kind, _HELP: help, _REQUIRED: default is MISSING, _NAME: name}
     if default is MISSING:
         return field(metadata=metadata, repr=not kind.secret)
     if isinstance(default, dict):
@@ -346,18 +362,19 @@ _known: dict[type[Any], Mapping[str, Key]] = {}  # each model is looked at once
 
 
 def keys(model: type[Any]) -> Mapping[str, Key]:
-    """The keys of a section, in the order of the dataclass."""
+    """The keys of a section by their names in documents, in the order of the dataclass."""
     if model in _known:
         return _known[model]
     found = {}
     for item in dataclasses.fields(model):
         required = item.metadata[_REQUIRED]
         default: object = None if required else item.default
-        found[item.name] = Key(
+        found[item.metadata[_NAME] or item.name] = Key(
             kind=item.metadata[_KIND],
             help=item.metadata[_HELP],
             required=required,
             default={} if default is MISSING else default,
+            field=item.name,
         )
     _known[model] = found
     return found
@@ -374,6 +391,13 @@ def entries(node: Node, label: str, reading: Reading) -> tuple[Any, ...]:
 def is_null(node: Node) -> bool:
     """Whether a node is YAML's null: `key:` with nothing after it, or `~`."""
     return isinstance(node, Scalar) and node.kind is ScalarKind.NULL
+
+
+def is_empty(node: Node) -> bool:
+    """Whether a node says nothing: null, or a list or a mapping of nothing."""
+    if isinstance(node, Scalar):
+        return is_null(node)
+    return not (node.items if isinstance(node, Sequence) else node.entries)
 
 
 def nearest(word: str, known: list[str]) -> str:

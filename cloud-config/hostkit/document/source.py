@@ -6,15 +6,17 @@ nesting and aliases are bounded before anything is expanded.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from updater.errors import InputError
+
+_T = TypeVar("_T")
 
 DEPTH_LIMIT = 32  # nested collections
 PROBLEM_LIMIT = 50  # problems shown at once
@@ -128,12 +130,25 @@ def parse(text: str, file: Path, limits: Limits = LIMITS) -> Node:
     Raises:
         DocumentError: no YAML, more than one document, or beyond a limit of this module.
     """
+    return _composed(text, file, limits, _Composer.document)
+
+
+def parse_stream(text: str, file: Path, limits: Limits = LIMITS) -> tuple[Node, ...]:
+    """The YAML documents in `text`, any number of them; the limits are for all together.
+
+    Raises:
+        DocumentError: no YAML, or beyond a limit of this module.
+    """
+    return _composed(text, file, limits, lambda composer: tuple(composer.documents()))
+
+
+def _composed(text: str, file: Path, limits: Limits, work: Callable[["_Composer"], _T]) -> _T:
     start = Place(file, 1, 1)
     if bad := _UNPRINTABLE.search(text):
         message = f"not YAML: the character U+{ord(bad.group()):04X} is not allowed"
         raise DocumentError([Problem(_place_of(text, bad.start(), file), message)])
     try:
-        return _Composer(text, file, limits).document()
+        return work(_Composer(text, file, limits))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(file, mark.line + 1, mark.column + 1) if mark else start
@@ -248,6 +263,13 @@ class _Composer:
         if not isinstance(after, yaml.StreamEndEvent):
             raise self._error(after, "a second YAML document; a file holds one")
         return node
+
+    def documents(self) -> Iterator[Node]:
+        self._next()  # the start of the stream
+        while not isinstance(self._next(), yaml.StreamEndEvent):
+            self._anchors.clear()  # each document has its own: YAML 1.2, section 9.2
+            yield self._node(self._next(), 0)
+            self._next()  # the end of the document
 
     def _place(self, event: Any) -> Place:  # noqa: ANN401 (see above)
         mark = event.start_mark

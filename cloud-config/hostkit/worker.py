@@ -6,7 +6,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import TypeVar
 
-from overlay.following import Post, raising
+from hostkit.following import Post, raising
 
 T = TypeVar("T")
 
