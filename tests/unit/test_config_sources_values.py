@@ -374,6 +374,32 @@ NETWORK = st.fixed_dictionaries(
 )
 
 
+TWO_LINKS = [
+    {"id": "a", "type": "phy", "ethernet_mac_address": MAC},
+    {"id": "b", "type": "phy", "ethernet_mac_address": "FA-16-3E-60-32-84"},
+]
+
+
+def test_what_is_two_links_is_the_first_ones() -> None:
+    """An address, a card of two bonds, a VLAN twice."""
+    bond = {"type": "bond", "bond_links": ["a"], "bond_mode": 1}
+    vlan = {"type": "vlan", "vlan_id": 7, "vlan_link": "b"}
+    links = [*TWO_LINKS, {"id": "c", **bond}, {"id": "d", **bond}]
+    links += [{"id": "e", **vlan}, {"id": "f", **vlan}]
+    address = {"type": "ipv4", "ip_address": "10.0.0.2", "netmask": "255.255.255.0"}
+    networks = [{"link": link, "id": link, **address} for link in "bc"]
+    warnings: list[str] = []
+    data = json.dumps({"links": links, "networks": networks}).encode()
+    made = openstack_network.translate(data, warnings)
+    assert made is not None
+    read_network_config(made, Path("network-config"))
+    assert [warning.split(": ", 1)[1] for warning in warnings] == [
+        "the link 'd' is not used: one of its links is another bond's, or no card",
+        "the link 'f' is not used: another one is the same VLAN of the same link",
+        "the network 'c' is not used: another link has its address",
+    ]
+
+
 @given(st.lists(LINK, max_size=5), st.lists(NETWORK, max_size=4))
 def test_what_is_translated_is_a_network_config(
     links: list[object], networks: list[object]

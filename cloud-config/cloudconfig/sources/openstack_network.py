@@ -55,6 +55,7 @@ class _Translation:
         self._warnings = warnings
         self._named: dict[str, tuple[str, dict[str, Any]]] = {}  # by OpenStack's id of the link
         self._devices: dict[str, dict[str, Any]] = {"ethernets": {}, "bonds": {}, "vlans": {}}
+        self._owners: dict[str, str] = {}  # of addresses, and of cards by bonds
 
     def made(self) -> dict[str, Any] | None:
         links = _mappings(self._given.get("links"))
@@ -105,6 +106,9 @@ class _Translation:
         known = [self._link(member) for member in members] if isinstance(members, list) else []
         if not known:
             raise _WrongError("it has no links")
+        free = self._devices["ethernets"].keys() - self._owners.keys()
+        if not free.issuperset(known):
+            raise _WrongError("one of its links is another bond's, or no card")
         parameters: dict[str, Any] = {"mode": _bond_mode(link.get("bond_mode"))}
         policy = link.get("bond_xmit_hash_policy")
         if policy in _HASH_POLICIES:
@@ -115,7 +119,9 @@ class _Translation:
         device: dict[str, Any] = {"interfaces": known, "parameters": parameters}
         if link.get("ethernet_mac_address") is not None:
             device["macaddress"] = _mac(link["ethernet_mac_address"])
-        self._add("bonds", f"bond{len(self._devices['bonds'])}", link, device)
+        name = f"bond{len(self._devices['bonds'])}"
+        self._add("bonds", name, link, device)
+        self._owners.update(dict.fromkeys(known, name))
 
     def _vlan(self, link: dict[str, Any]) -> None:
         if link.get("type") != "vlan":
@@ -124,6 +130,8 @@ class _Translation:
         if identity is None:
             raise _WrongError("expected a vlan_id from 1 to 4094")
         device: dict[str, Any] = {"id": identity, "link": self._link(link.get("vlan_link"))}
+        if any(device.items() <= other.items() for other in self._devices["vlans"].values()):
+            raise _WrongError("another one is the same VLAN of the same link")
         if link.get("vlan_mac_address") is not None:
             device["macaddress"] = _mac(link["vlan_mac_address"])
         name = f"vlan{identity}"
@@ -138,7 +146,7 @@ class _Translation:
 
     def _network(self, network: dict[str, Any]) -> None:
         self._link(network.get("link"))
-        device = self._named[network["link"]][1]
+        name, device = self._named[network["link"]]
         kind = network.get("type")
         if isinstance(kind, str) and kind in _DHCP:
             device.update(_DHCP[kind])
@@ -146,12 +154,23 @@ class _Translation:
             version = 4 if kind == "ipv4" else 6
             address = _address(network, version)
             routes = list(_routes(network, version, address))
+            self._claim(address, name)
             device.setdefault("addresses", []).append(address)
             if routes:
                 device.setdefault("routes", []).extend(routes)
         else:
             raise _WrongError(f"the type {ascii(kind)[:40]} is not known")
         _add_servers(device, _servers(network.get("services")))
+
+    def _claim(self, address: str, name: str) -> None:
+        """An address is one device's, but for those that each link has for itself."""
+        import ipaddress  # noqa: PLC0415 - as in `values`
+
+        interface = ipaddress.ip_interface(address)
+        if interface.is_link_local:
+            return
+        if self._owners.setdefault(str(interface.ip), name) != name:
+            raise _WrongError("another link has its address")
 
 
 def _mappings(value: object) -> list[dict[str, Any]]:
