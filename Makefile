@@ -14,7 +14,7 @@ VM_TESTS := $(LONGEST) $(filter-out $(LONGEST),$(sort $(wildcard tests/vm/test_*
 VM_PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20 --reruns 1 -r aR
 LAB := $(BIN)/python -m tests.lab
 
-.PHONY: help demo test build verify lint test-unit test-update test-config test-overlay test-faults fuzz bench clean
+.PHONY: help demo test build verify lint test-unit test-update test-config test-overlay test-pods test-faults fuzz bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/:.*## /\t/' | expand -t 14
@@ -63,8 +63,13 @@ test-config: $(READY) ## the tests of cloud-config, without and with VMs
 
 test-overlay: $(READY) ## the tests of the overlay and of etcd, in the lab and in VMs
 	@$(BIN)/pytest -n 2 tests/unit/test_etcd*.py tests/unit/test_overlay_*.py
-	$(LAB) -m "not wireguard" tests/net
+	$(LAB) -m "not wireguard" $(filter-out tests/net/test_pods_%,$(wildcard tests/net/test_*.py))
 	$(BIN)/pytest tests/vm/test_overlay*.py
+
+test-pods: $(READY) ## the tests of what the pod agent is made of, with podman, etcd and nftables in the lab
+	@$(BIN)/pytest -n 2 tests/unit/test_pods_*.py
+	$(LAB) tests/net/test_pods_*.py
+	$(LAB) --pods tests/podlab
 
 test-faults: $(READY) ## power cuts at random moments, ten of each kind, and a release that is stuck; long
 	@$(BIN)/pytest tests/fault

@@ -1,4 +1,4 @@
-"""The one module on the host that runs external programs: mount, umount, systemctl."""
+"""The one module on the host that runs external programs: mount, systemctl, podman and the like."""
 
 import shlex
 import subprocess
@@ -10,6 +10,9 @@ from updater.errors import BedplateError
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 _KEPT_LINES = 10
 _TIME_OUT = 60.0
+
+
+TimedOut = subprocess.TimeoutExpired  # what waiting for a started program raises
 
 
 class ProgramError(BedplateError):
@@ -47,6 +50,16 @@ def run(argv: Sequence[str], *, time_out: float = _TIME_OUT) -> str:
         last = " | ".join(line.strip() for line in output[-_KEPT_LINES:]) or "no output"
         raise ProgramError(f"`{command}` ended with {done.returncode}: {last}")
     return done.stdout.decode(errors="replace")
+
+
+def start(argv: Sequence[str]) -> "subprocess.Popen[bytes]":
+    """Start a program whose output nobody wants; the caller waits for it and ends it.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    nothing = subprocess.DEVNULL
+    return subprocess.Popen(argv, env=_ENVIRONMENT, stdin=nothing, stdout=nothing, stderr=nothing)
 
 
 def mount_vfat(device: Path, folder: Path) -> None:

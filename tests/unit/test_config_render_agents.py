@@ -15,7 +15,10 @@ from cloudconfig.render import agents
 from hostkit.document.source import DocumentError
 
 FOLDER = PurePosixPath("/etc/bedplate")
-POD = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\nspec: {containers: []}\n"
+POD = (
+    "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\n"
+    "spec: {containers: [{name: app, image: 'a:1'}]}\n"
+)
 
 
 def rendered(body: str) -> Desired:
@@ -84,15 +87,19 @@ def test_a_pod_elsewhere_is_fetched() -> None:
     ("manifest", "message"),
     [
         ("a: [", "web: manifest:2:1: not YAML"),
-        ("- a", "the manifest is no mapping"),
-        (POD.replace("v1", "v2"), "the manifest's apiVersion is 'v2'; expected v1"),
-        (POD.replace("Pod", "Deployment"), "the manifest's kind is 'Deployment'; expected Pod"),
-        (POD.replace("kind: Pod\n", ""), "the manifest's kind is missing; expected Pod"),
-        (POD.replace("name: web", "labels: {}"), "metadata.name is missing"),
-        (POD.replace("name: web", "name: Web_1"), "metadata.name is missing, or no name"),
-        (POD.replace("metadata:\n  name: web\n", "metadata: web\n"), "metadata.name is missing"),
-        (POD.partition("spec")[0], "the manifest has no spec"),
-        (f"{POD}---\n{POD}", "a second YAML document"),
+        ("- a", "manifest:1:1: expected a mapping with kind"),
+        (POD.replace("v1", "v2"), "manifest:1:13: apiVersion: 'v2' is not supported: it is v1"),
+        (POD.replace("Pod", "Deployment"), "manifest:1:1: the host's own files hold Pods"),
+        (POD.replace("kind: Pod\n", ""), "manifest:1:1: kind is missing"),
+        (POD.replace("name: web", "labels: {}"), "manifest:4:3: metadata: missing: name"),
+        (POD.replace("name: web", "name: Web_1"), "manifest:4:9: metadata.name: 'Web_1' is not a"),
+        (POD.replace("metadata:\n  name: web\n", "metadata: web\n"), "metadata: found text"),
+        (POD.partition("spec")[0], "manifest:1:1: missing: spec"),
+        (f"{POD}---\n{POD}", "manifest:7:1: a manifest has a Pod, a Deployment or a DaemonSet"),
+        (
+            POD.replace("image", "tty: true, command: run, imgae"),
+            "\nmanifest:5:58: spec.containers[0].imgae: unknown key 'imgae'; did you mean 'image'?",
+        ),
     ],
 )
 def test_what_is_no_pod_is_refused_in_its_place(manifest: str, message: str) -> None:

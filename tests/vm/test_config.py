@@ -100,6 +100,13 @@ coreos:
 bedplate:
   update: {{server: "{server}"}}
   labels: {{rack: r1}}
+  pods:
+    - name: web
+      manifest: |
+        apiVersion: v1
+        kind: Pod
+        metadata: {{name: web}}
+        spec: {{containers: [{{name: web, image: registry.example.org/web}}]}}
   extensions:
     - {{name: greeting, url: "https://10.0.2.2:{https}/greeting", sha256: "{greeting}"}}
   sysctl: {{vm.swappiness: 7}}
@@ -260,6 +267,7 @@ EFFECTS: dict[str, Callable[[Host], None]] = {
     "masked unit": _output("systemctl show fstrim.timer -p LoadState", "masked"),
     "drop-in": _output("systemctl show systemd-timesyncd.service -p Nice", "Nice=5"),
     "labels": _content("/etc/bedplate/labels.json", "r1"),
+    "pods": _content("/etc/bedplate/pods/web.yaml", "registry.example.org/web"),
     "sysctl": _content("/proc/sys/vm/swappiness", "7"),
     "modules": _content("/proc/modules", "dummy"),
     "proxy": _output("systemctl show-environment", "no_proxy=localhost"),

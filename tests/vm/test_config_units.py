@@ -1,5 +1,6 @@
 """Every unit that is made of a document is one that systemd itself finds nothing wrong with."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,10 @@ def test_systemd_finds_something_wrong_where_there_is(tmp_path: Path) -> None:
 def test_the_agents_own_units(tmp_path: Path) -> None:
     units = []
     for source in sorted(PROJECT.glob("*/dist/*.service")):
-        text = source.read_text().replace("/usr/bin/bedplate", "/usr/bin/true #")
+        # Their programs are in the image, not among the tools.
+        text = re.sub(
+            r"^(Exec\w+=[-+!@:]*)/\S+", r"\1/usr/bin/true", source.read_text(), flags=re.MULTILINE
+        )
         unit = tmp_path / source.name
         unit.write_text(text)
         units.append(unit)

@@ -1,0 +1,1 @@
+"""Who runs what, agreed in etcd: hosts, slots, placement, changes that roll out, the fence."""

@@ -1,0 +1,1 @@
+"""Names and stable addresses of workloads, on every host alike."""
