@@ -11,7 +11,7 @@ from builder.report import Reporter, emit_json
 from builder.steps.toolbox import tool_tree, toolbox
 from updater.errors import BedplateError
 
-from . import config, delta, overlay, release, staging
+from . import config, delta, overlay, pods_plan, release, staging
 from .figures import MB, Figure, Unit, of_vms, table, to_plain
 
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
         help="folders of two releases to measure in place of building them",
     )
     parser.add_argument(
-        "--only", choices=("overlay",), help="the figures of this alone; nothing is built"
+        "--only", choices=("overlay", "pods"), help="the figures of this alone; nothing is built"
     )
     parser.add_argument("--json", action="store_true", help="the figures as JSON on stdout")
     return parser
@@ -42,6 +42,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _measure(args: argparse.Namespace, work: Path) -> list[Figure]:
     reporter, figures, cache = Reporter(), [], args.cache.absolute()
+    if args.only == "pods":
+        return pods_plan.figures()
     if args.only:
         return _overlay(reporter, cache)
     if args.builds:
@@ -74,6 +76,7 @@ def _measure(args: argparse.Namespace, work: Path) -> list[Figure]:
         figures += _speeds(staging.measure(old, new, work))
     with reporter.step("cloud-configs"):
         figures += config.figures()
+    figures += pods_plan.figures()
     figures += _overlay(reporter, cache)
     return figures + of_vms(_PROJECT / "build/vm-figures.json")
 
