@@ -7,8 +7,9 @@ SHELL := /bin/bash
 BIN := .venv/bin
 READY := .venv/.ready
 
-# The longest first, so that both workers end at about the same time.
-LONGEST := tests/vm/test_update.py tests/vm/test_power_cuts.py tests/vm/test_config.py
+# The longest first, so that both workers end at about the same time. A worker that has one test
+# left is given the next file already: a short one after the power cuts, which are one test.
+LONGEST := $(patsubst %,tests/vm/test_%.py,update power_cuts extension config)
 VM_TESTS := $(LONGEST) $(filter-out $(LONGEST),$(sort $(wildcard tests/vm/test_*.py)))
 # What fails in real time is tried once more, and told (docs/adr/0046).
 VM_PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20 --reruns 1 -r aR
@@ -67,7 +68,7 @@ test-overlay: $(READY) ## the tests of the overlay and of etcd, in the lab and i
 	$(LAB) -m "not wireguard" $(filter-out tests/net/test_pods_%,$(wildcard tests/net/test_*.py))
 	$(BIN)/pytest tests/vm/test_overlay*.py
 
-test-pods: $(READY) ## the tests of what the pod agent is made of, with podman, etcd and nftables in the lab
+test-pods: $(READY) ## the tests of the pod agent, with podman, etcd and nftables in the lab
 	@$(BIN)/pytest -n 2 tests/unit/test_pods_*.py
 	$(LAB) tests/net/test_pods_*.py
 	$(LAB) --pods tests/podlab

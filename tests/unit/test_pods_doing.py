@@ -1,0 +1,105 @@
+"""Actions under way: in order for a pod, not after a failure, and told."""
+
+import threading
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+from podagent.actions import Action, Kill, Pull, RemovePod, StopPod
+from podagent.doing import Doing
+from updater.errors import BedplateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SECONDS = 30
+
+
+class Desk:
+    """The agent's thread, as far as `Doing` knows of it."""
+
+    def __init__(self) -> None:
+        self.queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self.applied: list[Action] = []
+        self.told: list[tuple[Action, str]] = []
+        self.settled = 0
+        self.gate = threading.Event()
+        self.fails: dict[Action, BaseException] = {}
+        self.doing = Doing(
+            self._apply,
+            self.queue.put,
+            lambda action, error: self.told.append((action, error)),
+            self._settled,
+        )
+
+    def _apply(self, action: Action) -> None:
+        if isinstance(action, StopPod):
+            assert self.gate.wait(SECONDS)
+        self.applied.append(action)
+        if action in self.fails:
+            raise self.fails[action]
+
+    def _settled(self) -> None:
+        self.settled += 1
+
+    def work(self, settled: int) -> None:
+        """Take what is posted until so many things are over."""
+        while self.settled < settled:
+            self.queue.get(timeout=SECONDS)()
+
+
+def test_a_pods_actions_are_done_in_order_and_keep_it_busy() -> None:
+    desk = Desk()
+    stop, remove, other = StopPod("web", 1), RemovePod("web"), RemovePod("other")
+    desk.doing.begin([stop, other, remove])
+    assert desk.doing.busy == {"web", "other"}
+    desk.work(1)
+    assert desk.told == [(other, "")]
+    assert desk.doing.busy == {"web"}
+    desk.gate.set()
+    desk.work(2)
+    assert desk.told[1:] == [(stop, ""), (remove, "")]
+    assert desk.doing.busy == set()
+
+
+def test_after_a_failure_the_pods_other_actions_are_left_out() -> None:
+    desk = Desk()
+    stop, remove = StopPod("web", 1), RemovePod("web")
+    desk.fails[stop] = BedplateError("podman stop: no")
+    desk.gate.set()
+    desk.doing.begin([stop, remove])
+    desk.work(1)
+    assert desk.told == [(stop, "podman stop: no")]
+    assert desk.applied == [stop]
+
+
+def test_a_kill_waits_for_no_stop() -> None:
+    desk = Desk()
+    desk.doing.begin([StopPod(name, 1) for name in "abcdefgh"])
+    desk.doing.begin([Kill("a")])
+    desk.work(1)
+    assert desk.told == [(Kill("a"), "")]
+    desk.gate.set()
+    desk.work(9)
+    assert desk.doing.busy == set()
+
+
+def test_an_image_is_pulled_once() -> None:
+    desk = Desk()
+    pull = Pull("a:1", (("web", "1"),))
+    desk.doing.begin([pull])
+    assert desk.doing.pulling == {"a:1"}
+    desk.fails[pull] = OSError(28, "No space left on device")
+    desk.work(1)
+    assert desk.doing.pulling == set()
+
+
+def test_an_error_of_our_own_ends_the_agent() -> None:
+    desk = Desk()
+    desk.fails[RemovePod("web")] = ValueError("a mistake")
+    desk.doing.begin([RemovePod("web")])
+    try:
+        desk.work(1)
+    except ValueError as error:
+        assert str(error) == "a mistake"  # noqa: PT017 - it comes from the queue
+    else:
+        raise AssertionError("nobody was told")
