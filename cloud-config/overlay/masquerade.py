@@ -8,6 +8,7 @@ network to a container of another host, which is not traffic that leaves the net
 
 from ipaddress import IPv4Network, IPv6Network
 
+from hostkit import nftables
 from updater.programs import run
 
 _FAMILY, _NAME = "inet", "bedplate-overlay"
@@ -43,9 +44,7 @@ def observe() -> str:
     Raises:
         ProgramError: nft cannot tell.
     """
-    if f"table {_TABLE}" not in run(("nft", "list", "tables", _FAMILY)).splitlines():
-        return ""
-    return run(("nft", "-s", "list", "table", _FAMILY, _NAME))
+    return nftables.observe(_FAMILY, _NAME)
 
 
 def put(table: str) -> None:

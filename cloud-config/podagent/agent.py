@@ -6,13 +6,11 @@ ends in no other state than what it finds at its next start: pods outlive it.
 
 import logging
 import math
-import threading
 import time
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from hostkit.following import raising
 from hostkit.pool import Pool
 from hostkit.timing import boottime
 from podagent.actions import Action, describe
@@ -77,7 +75,7 @@ class Agent:
     def run(self) -> int:
         """Work until `stop`; the exit status."""
         self._places.runtime.mkdir(parents=True, exist_ok=True)
-        threading.Thread(target=self._hear, name="events", daemon=True).start()
+        Pool("events", 1, self._queue.put).do(self._hear)
         while not self._stopping:
             self._turn()
             self._listen()
@@ -102,14 +100,11 @@ class Agent:
 
     def _hear(self) -> None:
         """On a thread of its own: pass on that podman did something."""
-        try:
-            while True:
-                happened = self._events.read()
-                if happened.events or happened.missed:
-                    self._queue.put(self._look_soon)
-                self._events.wait()
-        except BaseException as error:  # noqa: BLE001 - see `raising`
-            self._queue.put(partial(raising, error))
+        while True:
+            happened = self._events.read()
+            if happened.events or happened.missed:
+                self._queue.put(self._look_soon)
+            self._events.wait()
 
     def _look_soon(self) -> None:
         self._outdated = True

@@ -2,6 +2,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 import pytest
 
+from hostkit import nftables
 from overlay import masquerade
 from overlay.masquerade import make_table
 
@@ -47,6 +48,6 @@ def test_other_tables_with_a_like_name_are_not_ours(monkeypatch: pytest.MonkeyPa
         calls.append(argv)
         return "table inet bedplate-overlay-old\ntable inet netavark\n"
 
-    monkeypatch.setattr(masquerade, "run", run)
+    monkeypatch.setattr(nftables, "run", run)
     assert masquerade.observe() == ""
     assert calls == [("nft", "list", "tables", "inet")]

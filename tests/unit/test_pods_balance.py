@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hostkit import nftables
 from podagent.services import balance
 from podagent.services.balance import Balanced, make_table
 from podagent.types import ServicePort
@@ -103,6 +104,6 @@ def test_other_tables_with_a_like_name_are_not_ours(monkeypatch: pytest.MonkeyPa
         calls.append(argv)
         return "table inet bedplate_services_old\ntable inet netavark\n"
 
-    monkeypatch.setattr(balance, "run", run)
+    monkeypatch.setattr(nftables, "run", run)
     assert balance.observe() == ""
     assert calls == [("nft", "list", "tables", "inet")]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from hostkit import nftables
 from overlay.handover import BRIDGE
 from podagent.types import ServicePort
 from updater.files import write_atomic
@@ -102,9 +103,7 @@ def observe() -> str:
     Raises:
         ProgramError: nft cannot tell.
     """
-    if f"table {_TABLE}" not in run(("nft", "list", "tables", _FAMILY)).splitlines():
-        return ""
-    return run(("nft", "-s", "list", "table", _FAMILY, _NAME))
+    return nftables.observe(_FAMILY, _NAME)
 
 
 def put(table: str, path: Path) -> None:
