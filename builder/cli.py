@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from builder import build_cli, config_cli, extension_cli
+from builder import build_cli, config_cli, extension_cli, fleet_cli
 from builder.definition import cli as definition_cli
 from builder.trust import cli as trust_cli
 from builder.vm import cli as vm_cli
@@ -19,7 +19,8 @@ def parser() -> argparse.ArgumentParser:
         description="Builds, releases and boots images of a host OS without a login.",
     )
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for area in (build_cli, extension_cli, definition_cli, config_cli, trust_cli, vm_cli):
+    areas = (build_cli, extension_cli, definition_cli, config_cli, trust_cli, fleet_cli, vm_cli)
+    for area in areas:
         area.add_commands(commands)
     return top
 

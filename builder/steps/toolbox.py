@@ -8,6 +8,7 @@ from builder.steps.bootstrap import Selection, Variant, bootstrapped
 
 _PACKAGES = (
     "binutils",
+    "busybox-static",
     "cpio",
     "cryptsetup-bin",
     "dosfstools",

@@ -105,7 +105,9 @@ def newest_tool_tree(cache: Path) -> Path:
     Raises:
         InputError: there is none.
     """
-    trees = [tree for tree in (cache / "tools").glob("*") if (tree / "usr").is_dir()]
+    # The lab's tree is there too, and has no QEMU.
+    found = (cache / "tools").glob("*/usr/bin/qemu-system-x86_64")
+    trees = [program.parents[2] for program in found]
     if not trees:
         raise InputError(f"{cache}/tools holds no tool tree; `bedplate build` makes it")
     return max(trees, key=lambda tree: tree.stat().st_mtime).resolve()

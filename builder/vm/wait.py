@@ -36,7 +36,13 @@ class Deadline:
         return self.left > 0
 
 
-def wait_until(condition: Callable[[], T | None], seconds: float, what: str) -> T:
+def wait_until(
+    condition: Callable[[], T | None],
+    seconds: float,
+    what: str,
+    *,
+    interval: float = _INTERVAL_SECONDS,
+) -> T:
     """Ask `condition` again and again until its answer is not None, and return that.
 
     Raises:
@@ -51,4 +57,4 @@ def wait_until(condition: Callable[[], T | None], seconds: float, what: str) -> 
             return answer
         if last:
             raise WaitError(f"waited {seconds:g} s in vain for {what}")
-        time.sleep(min(_INTERVAL_SECONDS, deadline.left))
+        time.sleep(min(interval, deadline.left))

@@ -179,5 +179,8 @@ def test_credentials_come_from_the_command_line_and_from_files(tmp_path: Path) -
 def test_without_a_build_there_is_no_tool_tree(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="bedplate build"):
         newest_tool_tree(tmp_path)
-    (tmp_path / "tools" / "abc" / "usr").mkdir(parents=True)
+    for name, program in (("lab", "python3"), ("abc", "qemu-system-x86_64")):
+        path = tmp_path / "tools" / name / "usr/bin" / program
+        path.parent.mkdir(parents=True)
+        path.touch()
     assert newest_tool_tree(tmp_path) == tmp_path / "tools" / "abc"

@@ -1,0 +1,1 @@
+"""A fleet of hosts, seen and changed from the workstation by way of its etcd."""

@@ -1,0 +1,240 @@
+"""Rows for people: a table on a terminal, plain lines elsewhere."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from builder.fleet.listing import (
+    HostLeaseRow,
+    HostRow,
+    PodRow,
+    ServiceRow,
+    SubnetRow,
+    WorkloadRow,
+)
+
+SHORT = 48  # characters of a cell that may be long, without --wide
+_GOOD, _BUSY, _BAD = "green", "yellow", "bold red"
+_PROGRESS = {"complete": _GOOD, "progressing": _BUSY, "halted": _BAD, "refused": _BAD}
+_NOTHING = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The cells of a line, in the order of the columns, and its style on a terminal."""
+
+    cells: tuple[str, ...]
+    style: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A table as it is to be shown."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def hosts(rows: Iterable[HostRow], *, wide: bool) -> Sheet:
+    """Hosts; wide: their labels too."""
+    return Sheet(
+        "Hosts",
+        (
+            *("host", "accepts", "ready", "pods", "version", "addresses"),
+            *(("labels",) if wide else ()),
+            "why",
+        ),
+        tuple(
+            Row(
+                (
+                    each.name,
+                    _yes(each.accepts),
+                    str(each.ready),
+                    str(each.pods),
+                    each.version,
+                    _list(each.addresses, wide=wide),
+                    *((_pairs(each.labels.items()),) if wide else ()),
+                    _long(each.why, wide=wide),
+                ),
+                "" if each.accepts else _BUSY,
+            )
+            for each in rows
+        ),
+    )
+
+
+def workloads(rows: Iterable[WorkloadRow], *, wide: bool) -> Sheet:
+    """Workloads; wide: the whole of why."""
+    return Sheet(
+        "Workloads",
+        ("workload", "kind", "replicas", "held", "updated", "ready", "progress", "why"),
+        tuple(
+            Row(
+                (
+                    each.name,
+                    each.kind,
+                    *map(str, (each.replicas, each.held, each.updated, each.ready)),
+                    each.progress,
+                    _long(each.why, wide=wide),
+                ),
+                _PROGRESS[each.progress],
+            )
+            for each in rows
+        ),
+    )
+
+
+def pods(rows: Iterable[PodRow], *, wide: bool) -> Sheet:
+    """Pods; wide: digests of manifest and images too."""
+    return Sheet(
+        "Pods",
+        (
+            *("host", "pod", "phase", "ready", "restarts", "addresses"),
+            *(("digest", "images") if wide else ()),
+            "reason",
+        ),
+        tuple(
+            Row(
+                (
+                    each.host,
+                    each.pod,
+                    each.phase,
+                    _yes(each.ready),
+                    str(each.restarts),
+                    _list(each.addresses, wide=wide),
+                    *((each.digest, _pairs(each.images.items())) if wide else ()),
+                    _long(each.reason, wide=wide),
+                ),
+                "" if each.ready or each.phase == "Succeeded" else _BUSY,
+            )
+            for each in rows
+        ),
+    )
+
+
+def services(rows: Iterable[ServiceRow], *, wide: bool) -> Sheet:
+    """Names, and what answers to them."""
+    return Sheet(
+        "Services",
+        ("name", "service", "address", "ports", "ready"),
+        tuple(
+            Row(
+                (
+                    each.name,
+                    each.service,
+                    each.address,
+                    ",".join(each.ports),
+                    _list(each.ready, wide=wide),
+                ),
+                "" if each.ready else _BUSY,
+            )
+            for each in rows
+        ),
+    )
+
+
+def subnets(rows: Iterable[SubnetRow], *, wide: bool) -> Sheet:
+    """The overlay's leases; wide: etcd's ids too."""
+    return Sheet(
+        "Subnets of the overlay",
+        (
+            *("subnet", "public", "host", "backend", "left"),
+            *(("lease",) if wide else ()),
+            "problem",
+        ),
+        tuple(
+            Row(
+                (
+                    ",".join(each.subnets),
+                    each.public_ip,
+                    each.host,
+                    each.backend,
+                    "reserved" if each.seconds is None else _left(each.seconds),
+                    *((each.lease,) if wide else ()),
+                    _long(each.problem, wide=wide),
+                ),
+                _BAD if each.problem else "",
+            )
+            for each in rows
+        ),
+    )
+
+
+def host_leases(rows: Iterable[HostLeaseRow], *, wide: bool) -> Sheet:
+    """The hosts' leases; wide: etcd's ids too."""
+    return Sheet(
+        "Leases of hosts",
+        ("host", "left", "slots", "reports", *(("lease",) if wide else ())),
+        tuple(
+            Row(
+                (
+                    *(each.host, _left(each.seconds), str(each.slots), str(each.reports)),
+                    *((each.lease,) if wide else ()),
+                )
+            )
+            for each in rows
+        ),
+    )
+
+
+def show(sheet: Sheet) -> None:
+    """Write a sheet to stdout."""
+    if sys.stdout.isatty():
+        table = Table(*sheet.columns, title=sheet.title, title_justify="left", box=box.SIMPLE_HEAD)
+        for row in sheet.rows:
+            table.add_row(*map(Text, row.cells), style=row.style)
+        Console().print(table)
+        return
+    sys.stdout.write("".join(f"{line}\n" for line in plain(sheet)) + "\n")
+
+
+def plain(sheet: Sheet) -> list[str]:
+    """A sheet as lines in columns; what is empty is a dash.
+
+    Only the last cell of a line has blanks in it, so that other programs find the others by their
+    number.
+    """
+    lines = [sheet.columns, *(row.cells for row in sheet.rows)]
+    filled = [[cell or _NOTHING for cell in line] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*filled, strict=True)]
+    return [_columns(line, widths) for line in filled]
+
+
+def _columns(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+    return "  ".join(padded).rstrip()
+
+
+def _long(text: str, *, wide: bool) -> str:
+    return text if wide or len(text) <= SHORT else text[: SHORT - 3] + "..."
+
+
+def _list(texts: Sequence[str], *, wide: bool) -> str:
+    """Some of several, and how many more there are."""
+    if wide or len(texts) <= 2:
+        return ",".join(texts)
+    return f"{','.join(texts[:2])},+{len(texts) - 2}"
+
+
+def _pairs(items: Iterable[tuple[str, str]]) -> str:
+    return ",".join(f"{name}={value}" for name, value in items)
+
+
+def _yes(value: bool) -> str:  # noqa: FBT001 - it is what is shown
+    return "yes" if value else "no"
+
+
+def _left(seconds: int) -> str:
+    """How long a lease has left: "23h", "54min", "27s"; etcd says -1 of one that has ended."""
+    if seconds < 0:
+        return "ended"
+    for size, unit in ((2 * 3600, "h"), (2 * 60, "min")):
+        if seconds >= size:
+            return f"{seconds // (size // 2)}{unit}"
+    return f"{seconds}s"
