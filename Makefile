@@ -24,7 +24,7 @@ $(READY): pyproject.toml tools/setup
 	@tools/setup
 	touch $@
 
-demo: $(READY) ## build two releases, boot the first, watch it update itself to the second
+demo: $(READY) ## build two releases, boot the first, watch it update itself to the second and serve a page
 	@$(BIN)/python -m builder.demo
 
 test: $(READY) lint ## lint, types, unit tests, the tests in the lab and the VM tests
@@ -57,7 +57,7 @@ test-unit: $(READY) ## the tests that need no root, no network and no VM
 	@$(BIN)/pytest -n 2 tests/unit
 
 test-update: $(READY) ## the tests of boot and update, in VMs
-	@$(VM_PYTEST) $(VM_TESTS) --ignore-glob="*/test_config*" --ignore-glob="*/test_overlay*"
+	@$(VM_PYTEST) $(VM_TESTS) --ignore-glob="*/test_config*" --ignore-glob="*/test_overlay*" --ignore-glob="*/test_pods*"
 
 test-config: $(READY) ## the tests of cloud-config, without and with VMs
 	@$(BIN)/pytest -n 2 tests/unit/test_config_*.py
@@ -65,13 +65,14 @@ test-config: $(READY) ## the tests of cloud-config, without and with VMs
 
 test-overlay: $(READY) ## the tests of the overlay and of etcd, in the lab and in VMs
 	@$(BIN)/pytest -n 2 tests/unit/test_etcd*.py tests/unit/test_overlay_*.py
-	$(LAB) -m "not wireguard" $(filter-out tests/net/test_pods_%,$(wildcard tests/net/test_*.py))
+	$(LAB) -m "not wireguard" $(filter-out tests/net/test_pods_% tests/net/test_fleet%,$(wildcard tests/net/test_*.py))
 	$(BIN)/pytest tests/vm/test_overlay*.py
 
-test-pods: $(READY) ## the tests of the pod agent, with podman, etcd and nftables in the lab
-	@$(BIN)/pytest -n 2 tests/unit/test_pods_*.py
-	$(LAB) tests/net/test_pods_*.py
+test-pods: $(READY) ## the tests of pods and the fleet, with podman, etcd and nftables in the lab and in VMs
+	@$(BIN)/pytest -n 2 tests/unit/test_pods_*.py tests/unit/test_fleet_*.py
+	$(LAB) tests/net/test_pods_*.py tests/net/test_fleet.py
 	$(LAB) --pods tests/podlab
+	$(BIN)/pytest tests/vm/test_pods*.py
 
 test-faults: $(READY) ## power cuts at random moments, ten of each kind, and a release that is stuck; long
 	@$(BIN)/pytest tests/fault

@@ -1,7 +1,7 @@
 """The lab: a tree of Debian packages with namespaces of its own, for tests that meet real parts.
 
 `python -m tests.lab tests/net -k lease` runs pytest in it; `python -m tests.lab --pods
-tests/podlab` in the larger one that podman runs in.
+tests/podlab` where podman can run.
 
 Agents run in it on the Python and the libraries that hosts have, with etcd and the kernel's own
 network devices, and nothing they do is seen outside. The same tree runs inside a Bedplate host,
@@ -40,14 +40,11 @@ _PACKAGES = (
     "python3-requests",
     "python3-yaml",
     "wireguard-tools",
-)
-# `mount` is for a file system whose size a test chooses.
-_POD_PACKAGES = (
     "catatonit",
     "conmon",
     "crun",
     "docker-registry",
-    "mount",
+    "mount",  # for a file system whose size a test chooses
     "netavark",
     "podman",
 )
@@ -55,14 +52,13 @@ _CLONE_NEWUSER = 0x10000000
 _IDS = 65536
 
 
-def lab_tree(cache: Path, *, on_line: Callable[[str], None], pods: bool = False) -> Path:
+def lab_tree(cache: Path, *, on_line: Callable[[str], None]) -> Path:
     """The lab's folder, bootstrapped when the cache does not hold it.
 
     Raises:
         CommandError: the bootstrap failed.
     """
-    packages = (*_PACKAGES, *_POD_PACKAGES) if pods else _PACKAGES
-    return bootstrapped(Selection("trixie", Variant.APT, packages), cache, on_line=on_line)
+    return bootstrapped(Selection("trixie", Variant.APT, _PACKAGES), cache, on_line=on_line)
 
 
 def environment(project: Path) -> dict[str, str]:
@@ -155,7 +151,7 @@ def main(arguments: Sequence[str]) -> None:
     pods = "--pods" in arguments[:1]
     options, asked = (_POD_OPTIONS, arguments[1:]) if pods else (OPTIONS, arguments)
     try:
-        tree = lab_tree(PROJECT / ".cache", on_line=lambda _line: None, pods=pods)
+        tree = lab_tree(PROJECT / ".cache", on_line=lambda _line: None)
         if pods:
             enter_user_namespace()
     except CommandError as error:

@@ -262,12 +262,13 @@ class Agent:
     # --- Rebooting --------------------------------------------------------------------------------
 
     def reboot(self) -> None:
-        """Reboot into the staged release.
+        """Reboot into the staged release once the host's pods have left it.
 
         Raises:
-            ProgramError: the service manager does not reboot.
+            ProgramError: the service manager does not take the task.
         """
-        self.tell("rebooting into the staged release")
+        self._decision = "draining the pods, then rebooting into the staged release"
+        self.tell(self._decision)
         programs.reboot()
 
 
@@ -309,6 +310,7 @@ def roll_back(context: Context, report: stage.Report) -> Version:
 
     Raises:
         RollbackError: there is nothing whole in the other slot, or it has no boot entry.
+        ProgramError: the service manager does not take the task.
     """
     layout = context.layout()
     other = layout.inactive.version
@@ -343,7 +345,8 @@ def roll_back(context: Context, report: stage.Report) -> Version:
         return state.reject(known, version, "rolled back by a person", at)
 
     context.store.update(step)
-    boot.leave(context)
+    boot.prefer_other(context)
+    programs.reboot()
     return other
 
 

@@ -91,7 +91,7 @@ def _exhausted(context: Context, boot: Boot) -> None:
         return state.rolled_back(trial, boot.reason, at)
 
     context.store.update(step)
-    leave(context)
+    _leave(context)
 
 
 def _unwanted(context: Context, boot: Boot) -> None:
@@ -105,7 +105,7 @@ def _unwanted(context: Context, boot: Boot) -> None:
     if known.tries > 2 * MAXIMUM_TRIES or not _can_leave(context):
         _LOG.error("%s and cannot be left: it stays", boot.reason)
         return
-    leave(context)
+    _leave(context)
 
 
 def _rolled_back(context: Context, boot: Boot) -> None:
@@ -181,13 +181,19 @@ def _can_leave(context: Context) -> bool:
         return True
 
 
-def leave(context: Context) -> None:
-    """Make the boot loader prefer the other release, and reboot.
+def _leave(context: Context) -> None:
+    """Leave a release that is no good.
+
+    Its pods are not drained: what takes part in that may be what is wrong with it.
+    """
+    prefer_other(context)
+    programs.reboot_now()
+
+
+def prefer_other(context: Context) -> None:
+    """Make the boot loader prefer the other release from the next boot on.
 
     Where the ESP cannot be written, the firmware is asked to start the other entry once.
-
-    Raises:
-        ProgramError: the service manager does not reboot.
     """
     other = _other_slot(context)
     try:
@@ -198,7 +204,6 @@ def leave(context: Context) -> None:
         _LOG.error("%s", error)
         if other is not None:
             efivars.prefer_once(context.paths.root, bootentries.Entry(other).name)
-    programs.reboot()
 
 
 def _drop_quietly(context: Context, version: Version) -> None:

@@ -66,7 +66,7 @@ def _apply(context: Context, arguments: argparse.Namespace) -> int:
 def _rollback(context: Context, _arguments: argparse.Namespace) -> int:
     with locked(context.paths.update_lock, wait=False):
         version = agent.roll_back(context, _log_verify)
-    sys.stdout.write(f"rebooting into version {version}\n")
+    sys.stdout.write(f"draining the pods, then rebooting into version {version}\n")
     return 0
 
 

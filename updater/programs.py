@@ -77,6 +77,14 @@ def unmount(folder: Path) -> None:
 
 
 def reboot() -> None:
+    """Ask for a reboot once the host's pods have left it; it returns at once.
+
+    The shutdown follows within minutes, whatever becomes of the pods (docs/adr/0050).
+    """
+    start_unit("bedplate-reboot.service")
+
+
+def reboot_now() -> None:
     """Ask the service manager to reboot; it returns at once, the shutdown follows."""
     run(("systemctl", "--no-block", "reboot"))
 

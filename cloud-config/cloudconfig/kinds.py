@@ -162,6 +162,21 @@ BASE_URL = Text(
     limit=2048,
     secret=True,
 )
+# URLs of etcd. Somebody may write a password into one; flannel takes a last comma, too.
+_ORIGIN = rf"https?://{_HOST}(:({_PORT}))?/?"
+ORIGIN = Text(
+    "an http or https URL of a host such as https://10.0.0.1:2379",
+    _ORIGIN,
+    limit=2048,
+    secret=True,
+)
+ORIGINS = Text(
+    "http or https URLs of hosts such as https://10.0.0.1:2379, with commas between",
+    rf"{_ORIGIN}( *, *{_ORIGIN})*,?",
+    secret=True,
+)
+# Nothing that means more than a path to systemd (systemd.exec(5), "LoadCredential=").
+FILE = Text("an absolute path", r"(?!.*/\.\.?(/|$))/[A-Za-z0-9._/@+\-]+", limit=1024)
 SHA256 = Text("a SHA-256 in 64 hexadecimal digits", r"[0-9a-f]{64}")
 # Of systemd.unit(5), "Description".
 UNIT = Text(

@@ -2,15 +2,22 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Literal
 
 from hostkit.following import Post
 from hostkit.pool import Pool
-from podagent.actions import Action, Kill, Pull, RemoveImage
+from podagent.actions import Action, Kill, Play, Pull, RemoveImage
+from podagent.types import Instance
 from updater.errors import BedplateError
 
 _AT_ONCE = 4  # podman's processes; each takes some 50 MB for a moment
 _PULLS = 2
 _KILLS = 4
+
+Kind = Literal["pod", "kill", "pull", "image"]
+Key = tuple[Kind, str]
+# A pull is not looked for: what came of it is remembered. A kill is tried until the pod is gone.
+_LOOKED_FOR = ("pod", "image")
 
 Told = Callable[[Action, str], None]
 
@@ -34,7 +41,10 @@ class Doing:
         self._post = post
         self._told = told
         self._settled = settled
-        self._under_way: dict[str, set[str]] = {"pod": set(), "pull": set(), "image": set()}
+        self._under_way: set[Key] = set()
+        self._over: set[Key] = set()  # since the last look began
+        self._seen: set[Key] = set()  # over before that: the look finds what came of them
+        self._plays: dict[str, Instance] = {}
         self._pool = Pool("podman", _AT_ONCE, post)
         self._puller = Pool("pull", _PULLS, post)
         # What must end now waits for nothing, least of all for what stops the same pod in peace.
@@ -43,12 +53,28 @@ class Doing:
     @property
     def busy(self) -> frozenset[str]:
         """The pods that something works on."""
-        return frozenset(self._under_way["pod"])
+        return self._of("pod", self._under_way | self._over | self._seen)
 
     @property
     def pulling(self) -> frozenset[str]:
         """The images that are on their way, as manifests name them."""
-        return frozenset(self._under_way["pull"])
+        return self._of("pull", self._under_way)
+
+    @property
+    def playing(self) -> tuple[Instance, ...]:
+        """What podman may have soon without having been seen to."""
+        return tuple(self._plays.values())
+
+    def looks(self) -> None:
+        """A look at podman's state begins."""
+        self._seen |= self._over
+        self._over.clear()
+
+    def looked(self) -> None:
+        """The last look that began has seen podman's state."""
+        self._seen.clear()
+        busy = self.busy
+        self._plays = {pod: each for pod, each in self._plays.items() if pod in busy}
 
     def begin(self, actions: Iterable[Action]) -> None:
         """Start on a plan's actions; it does not wait for them."""
@@ -66,20 +92,23 @@ class Doing:
         for pod, chain in chains.items():
             self._start(self._pool, "pod", pod, chain)
 
-    def _start(self, pool: Pool, kind: str, what: str, chain: Sequence[Action]) -> None:
-        under_way = self._under_way.setdefault(kind, set())
-        if what not in under_way:
-            under_way.add(what)
-            pool.do(partial(self._run, kind, what, chain))
+    def _start(self, pool: Pool, kind: Kind, what: str, chain: Sequence[Action]) -> None:
+        key = (kind, what)
+        unseen = kind in _LOOKED_FOR and key in self._over | self._seen
+        if unseen or key in self._under_way:
+            return
+        self._under_way.add(key)
+        self._plays.update((what, each.instance) for each in chain if isinstance(each, Play))
+        pool.do(partial(self._run, key, chain))
 
-    def _run(self, kind: str, what: str, chain: Sequence[Action]) -> None:
+    def _run(self, key: Key, chain: Sequence[Action]) -> None:
         """On a thread of a pool."""
         for action in chain:
             error = self._try(action)
             self._post(partial(self._told, action, error))
             if error:
                 break
-        self._post(partial(self._end, kind, what))
+        self._post(partial(self._end, key))
 
     def _try(self, action: Action) -> str:
         try:
@@ -88,6 +117,11 @@ class Doing:
             return str(error) or type(error).__name__
         return ""
 
-    def _end(self, kind: str, what: str) -> None:
-        self._under_way[kind].discard(what)
+    def _end(self, key: Key) -> None:
+        self._under_way.discard(key)
+        self._over.add(key)
         self._settled()
+
+    @staticmethod
+    def _of(kind: Kind, keys: Iterable[Key]) -> frozenset[str]:
+        return frozenset(what for each, what in keys if each == kind)

@@ -7,7 +7,7 @@ from enum import StrEnum
 from podagent.lifecycle import Outcome, Standing
 from podagent.memory import Memory
 from podagent.observed import NEVER, ContainerState, PodState
-from podagent.types import Container, Instance
+from podagent.types import Container, Instance, Origin
 from podagent.waiting import Reason, Waiting
 
 
@@ -50,6 +50,7 @@ class PodReport:
     """One pod; `digest` is that of the manifest that it was played from, "" when there is none."""
 
     id: str
+    origin: Origin
     digest: str
     slot: int | None
     phase: Phase
@@ -86,6 +87,7 @@ def report(
         reason = Reason.CREATING
     return PodReport(
         id=instance.id,
+        origin=instance.origin,
         digest=pod.digest if pod is not None else "",
         slot=instance.slot,
         phase=phase(standing) if standing is not None else Phase.PENDING,

@@ -47,6 +47,8 @@ class PodmanError(BedplateError):
 class Podman:
     """Root's podman on this host.
 
+    `services` is whether pods that are played from now on know the names of services.
+
     Args:
         folder: ours, on a tmpfs: manifests with secrets in them are there while they are played.
         var: what podman stores its images in.
@@ -63,6 +65,7 @@ class Podman:
         self._folder = folder
         self._var = var
         self._cgroups = cgroups
+        self.services = False
         self._doubt = True  # there may be pods without containers
         self._pods: Mapping[str, ListedPod] = {}
         self._details: Mapping[tuple[object, ...], Details] = {}
@@ -172,7 +175,8 @@ class Podman:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._folder / f"{instance.id}.yaml"
         try:
-            write_atomic(path, render(instance.manifest, instance.id), mode=0o600)
+            text = render(instance.manifest, instance.id, services=self.services)
+            write_atomic(path, text, mode=0o600)
             _ask(*argv, str(path), time_out=_START)
         except PodmanError:
             self._doubt = True

@@ -11,7 +11,7 @@ from builder.report import Reporter, emit_json
 from builder.steps.toolbox import tool_tree, toolbox
 from updater.errors import BedplateError
 
-from . import config, delta, overlay, pods_plan, release, staging
+from . import config, delta, overlay, pods_plan, pods_services, release, staging
 from .figures import MB, Figure, Unit, of_vms, table, to_plain
 
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
 def _measure(args: argparse.Namespace, work: Path) -> list[Figure]:
     reporter, figures, cache = Reporter(), [], args.cache.absolute()
     if args.only == "pods":
-        return pods_plan.figures()
+        return _pods(reporter, cache)
     if args.only:
         return _overlay(reporter, cache)
     if args.builds:
@@ -76,9 +76,14 @@ def _measure(args: argparse.Namespace, work: Path) -> list[Figure]:
         figures += _speeds(staging.measure(old, new, work))
     with reporter.step("cloud-configs"):
         figures += config.figures()
-    figures += pods_plan.figures()
+    figures += _pods(reporter, cache)
     figures += _overlay(reporter, cache)
     return figures + of_vms(_PROJECT / "build/vm-figures.json")
+
+
+def _pods(reporter: Reporter, cache: Path) -> list[Figure]:
+    with reporter.step("plans of pods, and services"):
+        return [*pods_plan.figures(), *pods_services.figures(cache)]
 
 
 def _overlay(reporter: Reporter, cache: Path) -> list[Figure]:

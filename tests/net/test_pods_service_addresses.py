@@ -69,18 +69,18 @@ def test_hosts_that_choose_at_once_agree(tmp_path: Path) -> None:
 
 def test_an_address_is_kept_moved_and_freed(tmp_path: Path) -> None:
     with serving(tmp_path / "etcd") as etcd:
-        client, wish = Client(etcd.access()), IPv4Address("10.96.0.9")
+        client = Client(etcd.access())
         workload = put_manifest(etcd, "web")
         keep(etcd, [workload])
         first = held(etcd)
         keep(etcd, [workload])
         assert held(etcd) == first
+        wish, other, *_ = (each for each in RANGE.hosts() if each != first[0].address)
         newer = put_manifest(etcd, "web", wish)
         keep(etcd, [newer])
         (moved,) = held(etcd)
         assert moved.address == wish
         # Who knows an older manifest only, or an older address, changes nothing.
-        other = IPv4Address("10.96.0.3")
         for stale in (
             Free(moved, workload.revision),
             Free(moved, 0),

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dns_client import Answer, answering, ask
+from aardvark import OUTSIDE, answering_names
+from dns_client import Answer, ask
 from network import Host, Namespace, Network, run, wait_for
 from overlay import masquerade
 from podagent.services import balance, names
@@ -359,27 +360,6 @@ def test_many_services_are_told_as_they_were_written(cluster: Cluster) -> None:
 
 
 # --- Names ----------------------------------------------------------------------------------------
-
-UPSTREAM, OUTSIDE = "127.0.0.53", "198.51.100.7"
-
-
-@contextmanager
-def answering_names(host: Host, folder: Path) -> Iterator[None]:
-    """aardvark-dns as bedplate-names.service runs it, with a resolver of the host behind it."""
-    resolv = folder.parent / "resolv.conf"
-    resolv.write_text(f"nameserver {UPSTREAM}\n")
-    script = (
-        f"busybox mount --bind {resolv} /etc/resolv.conf && exec /usr/lib/podman/aardvark-dns "
-        f"--config {folder} --port 53 --filter-search-domain .{DOMAIN} run"
-    )
-    # Its parent ends when it listens.
-    host.run("unshare", "--mount", "busybox", "sh", "-c", script)
-    process = int((folder / "aardvark.pid").read_text())
-    try:
-        with answering(host, UPSTREAM, OUTSIDE):
-            yield
-    finally:
-        run(["busybox", "kill", "-9", str(process)])
 
 
 @pytest.fixture

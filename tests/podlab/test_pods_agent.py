@@ -1,92 +1,17 @@
 """The agent with the real podman: what is declared runs, whatever befalls agent and containers."""
 
-import json
 import random
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from pod_agents import Agent, names, running
 from pods import FOREVER, SERVER
 
-from network import run, wait_for
+from network import run
 from podagent.podman import Podman
-
-SECONDS = 120.0
-
-
-class Agent:
-    """`python3 -m podagent.daemon` with a folder of its own as `--root`."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.manifests = root / "etc/bedplate/pods"
-        self.manifests.mkdir(parents=True)
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "podagent.daemon", "--root", str(self.root)]
-        with (self.root / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
-
-    def end(self, number: signal.Signals) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.send_signal(number)
-            process.wait(SECONDS)
-
-    def declare(self, name: str, container: Mapping[str, Any], **spec: Any) -> None:  # noqa: ANN401
-        """Put a manifest in the folder, as cloud-config does it: another file takes its place."""
-        body = {
-            "containers": [{"name": "main", "image": "localhost/busybox:1", **container}],
-            "terminationGracePeriodSeconds": 1,
-            **spec,
-        }
-        document = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": body}
-        new = self.manifests / "new"
-        new.write_text(json.dumps(document))
-        new.replace(self.manifests / f"{name}.yaml")
-
-    def drop(self, name: str) -> None:
-        (self.manifests / f"{name}.yaml").unlink()
-
-    @property
-    def status(self) -> dict[str, Any]:
-        try:
-            found = json.loads((self.root / "run/bedplate/pods/status.json").read_bytes())
-        except FileNotFoundError:
-            return {"pods": [], "refused": {}}
-        assert isinstance(found, dict)
-        return found
-
-    def pod(self, name: str) -> dict[str, Any]:
-        """What is said of a pod; empty when nothing is."""
-        return next((each for each in self.status["pods"] if each["id"] == name), {})
-
-    def wait(self, *ready: str) -> None:
-        """Wait until these are all the pods there are, and all of them are ready."""
-
-        def so() -> bool:
-            pods = self.status["pods"]
-            return sorted(each["id"] for each in pods if each["ready"]) == sorted(ready) and len(
-                pods
-            ) == len(ready)
-
-        self.until(so, f"{ready} are ready")
-
-    def until(self, condition: Callable[[], object], what: str) -> None:
-        """Wait until it is so; what the agent said is in the failure."""
-        try:
-            wait_for(condition, what, SECONDS)
-        except TimeoutError as error:
-            log = (self.root / "log").read_text()
-            raise AssertionError(f"{error}\n{self.status}\n{log}") from None
 
 
 @pytest.fixture
@@ -96,19 +21,6 @@ def agent(tmp_path: Path, podman: Podman) -> Iterator[Agent]:
     made.start()
     yield made
     made.end(signal.SIGKILL)
-
-
-def running(name: str) -> dict[str, str]:
-    """Podman's containers of a pod that run: name and command."""
-    listing = json.loads(run(["podman", "ps", "--pod", "--format", "json"]))
-    ours = [each["Id"] for each in listing if each["PodName"] == name and not each["IsInfra"]]
-    details = json.loads(run(["podman", "container", "inspect", *ours])) if ours else []
-    return {each["Name"]: " ".join((each["Path"], *each["Args"])) for each in details}
-
-
-def names() -> set[str]:
-    """Podman's pods."""
-    return {each["Name"] for each in json.loads(run(["podman", "pod", "ps", "--format", "json"]))}
 
 
 def test_what_is_declared_runs_is_changed_and_goes(agent: Agent) -> None:

@@ -64,6 +64,7 @@ class Machine:
     known: dict[str, Release] = field(default_factory=dict)
     boots: int = 0
     reboots: int = 0
+    drains: int = 0  # reboots that let the pods leave before
     started: list[str] = field(default_factory=list)
     on_operation: Callable[[str], None] = lambda _name: None
     esp_broken: bool = False
@@ -184,13 +185,18 @@ def machine(quick_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     def unmount(_folder: Path) -> None:
         made.on_operation("unmount")
 
-    def reboot() -> None:
+    def reboot_now() -> None:
         made.on_operation("reboot")
         made.reboots += 1
+
+    def reboot() -> None:
+        reboot_now()
+        made.drains += 1
 
     monkeypatch.setattr(programs, "mount_vfat", mount)
     monkeypatch.setattr(programs, "unmount", unmount)
     monkeypatch.setattr(programs, "reboot", reboot)
+    monkeypatch.setattr(programs, "reboot_now", reboot_now)
     monkeypatch.setattr(programs, "start_unit", made.started.append)
     # The samples' releases are for this processor, whatever runs the tests.
     monkeypatch.setattr("platform.machine", lambda: "x86_64")

@@ -61,7 +61,9 @@ def test_update_from_one_to_two(machine: Machine, server: Server, two: Release) 
     assert machine.context().store.load().phase is Phase.STAGED
 
     machine.agent(server.url).reboot()
-    assert machine.reboots == 1
+    assert (machine.reboots, machine.drains) == (1, 1)
+    told = status.parse(machine.paths.status.read_bytes()).decision
+    assert told == "draining the pods, then rebooting into the staged release"
     assert machine.boot() == TWO
     assert machine.start().outcome is Outcome.TRIAL
     assert machine.started == [boot.BLESSING_UNIT]
@@ -184,7 +186,7 @@ def test_tries_are_counted_where_the_boot_loader_cannot(
         assert machine.start().outcome is Outcome.TRIAL
     assert machine.boot(count=False) == TWO
     assert machine.start().outcome is Outcome.EXHAUSTED
-    assert machine.reboots == 1
+    assert (machine.reboots, machine.drains) == (1, 0)
     assert machine.boot(count=False) == ONE
     assert machine.start().outcome is Outcome.NORMAL
     assert machine.context().store.load().is_rejected(TWO)
@@ -207,7 +209,7 @@ def test_with_a_broken_esp_the_firmware_is_asked_for_the_old_entry(
     for _ in range(6):
         machine.boot(count=False)
         assert machine.start().outcome is Outcome.UNWANTED
-    assert machine.reboots == 3
+    assert (machine.reboots, machine.drains) == (3, 0)
 
 
 def test_a_rejected_release_is_never_blessed(
@@ -287,7 +289,7 @@ def test_roll_back_by_a_person(machine: Machine, server: Server, two: Release) -
     seen: list[stage.Progress] = []
     assert agent.roll_back(machine.context(), seen.append) == ONE
     assert machine.names() == ["bedplate_1.efi", "bedplate_2+0-3.efi"]
-    assert machine.reboots == 1
+    assert (machine.reboots, machine.drains) == (1, 1)
     assert seen
     assert machine.boot() == ONE
     assert machine.start().outcome is Outcome.NORMAL

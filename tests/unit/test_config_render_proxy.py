@@ -1,6 +1,7 @@
-"""The proxy in the environment of every service."""
+"""The proxy in the environment of every service and of podman."""
 
 import shlex
+import tomllib
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -14,6 +15,8 @@ from cloudconfig.model.bedplate import Bedplate, Proxy
 from cloudconfig.model.top import CloudConfig
 from cloudconfig.render import proxy
 from hostkit.document.source import DocumentError
+
+PODMAN = PurePosixPath("/etc/containers/containers.conf.d/50-bedplate-proxy.conf")
 
 
 def rendered(body: str) -> Desired:
@@ -33,15 +36,29 @@ def test_all_spellings_are_set() -> None:
     )
     path = PurePosixPath("/etc/systemd/system.conf.d/50-bedplate-proxy.conf")
     affects = (Affects("bedplate-updated.service"),)
-    assert desired == Desired(items=(File(path, content, affects=affects),))
+    podman = (
+        b"[engine]\n"
+        b"env = [\n"
+        b'  "http_proxy=http://p:3128",\n'
+        b'  "HTTP_PROXY=http://p:3128",\n'
+        b'  "https_proxy=http://q:3128/",\n'
+        b'  "HTTPS_PROXY=http://q:3128/",\n'
+        b'  "no_proxy=localhost,10.0.0.0/8",\n'
+        b'  "NO_PROXY=localhost,10.0.0.0/8",\n'
+        b"]\n"
+    )
+    assert desired == Desired(
+        items=(File(path, content, affects=affects), File(PODMAN, podman)),
+    )
 
 
 def test_a_password_is_not_for_everybody() -> None:
-    (file,) = rendered("{http: 'http://me:p%20w@p:3128'}").items
-    assert isinstance(file, File)
-    assert (file.mode, file.secret) == (0o600, True)
     # systemd reads %% as %.
-    assert b"http://me:p%%20w@p:3128" in file.content
+    words = (b"http://me:p%%20w@p:3128", b"http://me:p%20w@p:3128")
+    for file, word in zip(rendered("{http: 'http://me:p%20w@p:3128'}").items, words, strict=True):
+        assert isinstance(file, File)
+        assert (file.mode, file.secret) == (0o600, True)
+        assert word in file.content
 
 
 def test_nothing_said_is_nothing_done() -> None:
@@ -57,10 +74,13 @@ def test_a_proxy_is_a_url(url: str) -> None:
 @given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E)))
 def test_no_value_gets_out_of_its_quotes(rest: str) -> None:
     config = CloudConfig(bedplate=Bedplate(proxy=Proxy(http=f"http://{rest}")))
-    (file,) = proxy.render(config, Facts()).items
+    file, podman = proxy.render(config, Facts()).items
     assert isinstance(file, File)
+    assert isinstance(podman, File)
     head, assignments, end = file.content.decode().split("\n")
     assert (head, end) == ("[Manager]", "")
     # Within double quotes a shell reads \\ and \" as systemd does; % is systemd's own.
     words = shlex.split(assignments.removeprefix("DefaultEnvironment=").replace("%%", "%"))
-    assert words == [f"http_proxy=http://{rest}", f"HTTP_PROXY=http://{rest}"]
+    expected = [f"http_proxy=http://{rest}", f"HTTP_PROXY=http://{rest}"]
+    assert words == expected
+    assert tomllib.loads(podman.content.decode()) == {"engine": {"env": expected}}

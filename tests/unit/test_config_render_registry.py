@@ -1,11 +1,13 @@
-"""Registries: mirrors in TOML, credentials out of sight."""
+"""Registries: mirrors in TOML, credentials out of sight, whose signatures count."""
 
 import base64
 import json
+import textwrap
 import tomllib
 from pathlib import Path, PurePosixPath
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +15,7 @@ from cloudconfig.desired import Desired, File
 from cloudconfig.document import read_document
 from cloudconfig.facts import Facts
 from cloudconfig.model.bedplate import Bedplate, Registry
+from cloudconfig.model.policy import policy_problem
 from cloudconfig.model.top import CloudConfig
 from cloudconfig.render import registry
 from hostkit.document.source import DocumentError
@@ -108,3 +111,80 @@ def test_what_is_written_is_what_was_meant(registries: dict[str, Registry]) -> N
             wanted = registries[table["prefix"]]
             assert table.get("insecure", False) == wanted.insecure
             assert tuple(each["location"] for each in table.get("mirror", ())) == wanted.mirrors
+
+
+ANY: dict[str, object] = {"type": "insecureAcceptAnything"}
+SIGNED = {"type": "sigstoreSigned", "keyData": "cHVibGljCg=="}
+
+
+def with_policy(text: str, more: str = "") -> dict[str, bytes]:
+    """The files that a policy becomes."""
+    indented = textwrap.indent(text, "    ")
+    document = f"#cloud-config\n{more}bedplate:\n  signature-policy: |\n{indented}\n"
+    config = read_document(document.encode(), Path("c.yaml")).config
+    found = {}
+    for item in registry.render(config, Facts()).items:
+        assert isinstance(item, File)
+        assert (item.mode, item.secret) == (0o644, False)
+        found[str(item.path)] = item.content
+    return found
+
+
+def test_a_policy_is_podmans() -> None:
+    text = json.dumps({"default": [{"type": "reject"}], "transports": {"docker": {"a.b": [ANY]}}})
+    assert with_policy(text) == {"/etc/containers/policy.json": f"{text}\n".encode()}
+
+
+def test_signatures_that_are_demanded_are_looked_for() -> None:
+    text = json.dumps({"default": [ANY], "transports": {"docker": {"r.example": [SIGNED]}}})
+    found = with_policy(text)
+    beside = found.pop("/etc/containers/registries.d/50-bedplate.yaml")
+    assert yaml.safe_load(beside) == {"default-docker": {"use-sigstore-attachments": True}}
+    assert list(found) == ["/etc/containers/policy.json"]
+    # There may be only one file of such a default.
+    own = "write_files: [{path: /etc/containers/registries.d/mine.yaml, content: ''}]\n"
+    assert with_policy(text, own) == found
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ("{", "no valid JSON: "),
+        ('{"default": [], "default": []}', "no valid JSON: key 'default' is given twice"),
+        ("[]", "no default"),
+        ({"transports": {}}, "no default"),
+        ({"default": []}, "default is no list of one requirement or more"),
+        ({"default": ANY}, "default is no list of one requirement or more"),
+        ({"default": [ANY], "x": 1}, "unknown key 'x'; known are default, transports"),
+        ({"default": [{"type": "any"}]}, "default: a requirement's type is one of insecureAccept"),
+        ({"default": ["reject"]}, "default: a requirement's type is one of insecureAcceptAnything"),
+        ({"default": [{"type": ["reject"]}]}, "default: a requirement's type is one of insecure"),
+        ({"default": [{"type": "signedBy"}]}, "default: signedBy needs gpg, which a host has not"),
+        ({"default": [ANY], "transports": []}, "transports is no list of one requirement"),
+        ({"default": [ANY], "transports": {"docker": 1}}, "transports.docker is no list of one"),
+        (
+            {"default": [ANY], "transports": {"docker": {"a.b": []}}},
+            "transports.docker.a.b is no list of one requirement or more",
+        ),
+    ],
+)
+def test_what_is_no_policy_is_refused_in_its_place(policy: object, message: str) -> None:
+    with pytest.raises(DocumentError) as caught:
+        with_policy(policy if isinstance(policy, str) else json.dumps(policy))
+    assert str(caught.value).startswith(f"c.yaml:3:21: {message}")
+    assert "expected a policy in JSON" in str(caught.value)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["reject", "default", ""]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["default", "transports", "type", "docker"]), inner)
+    ),
+)
+
+
+@given(VALUES)
+def test_whatever_json_comes_is_a_policy_or_a_problem(value: object) -> None:
+    wrong = policy_problem(json.dumps(value))
+    assert wrong or (isinstance(value, dict) and value["default"])

@@ -13,10 +13,11 @@ from cloudconfig.document import read_document
 from cloudconfig.facts import Facts
 from cloudconfig.render import agents
 from hostkit.etcd import Access
+from hostkit.settings import SettingsError
 from hostkit.timing import Timing
 from overlay.outer import Wish
 from overlay.places import Places
-from overlay.settings import Healthz, Settings, SettingsError, load, parse
+from overlay.settings import Healthz, Settings, load, parse
 
 PLACES = Places(Path("/r"))
 

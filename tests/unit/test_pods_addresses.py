@@ -120,7 +120,7 @@ def test_a_full_range_and_one_that_meets_another_network_are_faults() -> None:
     assert found.actions == ()
     assert found.faults == {
         "web": "the range 10.96.0.0/29 of services meets the network 10.0.0.0/8; give another one "
-        "as bedplate.services.range"
+        "as bedplate.cluster.services_range"
     }
 
 

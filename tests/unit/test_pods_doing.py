@@ -4,8 +4,9 @@ import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from podagent.actions import Action, Kill, Pull, RemovePod, StopPod
+from podagent.actions import Action, Kill, Play, Pull, RemoveImage, RemovePod, StopPod
 from podagent.doing import Doing
+from pods_kit import instance
 from updater.errors import BedplateError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class Desk:
         self.told: list[tuple[Action, str]] = []
         self.settled = 0
         self.gate = threading.Event()
-        self.fails: dict[Action, BaseException] = {}
+        self.fails: list[tuple[Action, BaseException]] = []
         self.doing = Doing(
             self._apply,
             self.queue.put,
@@ -35,11 +36,16 @@ class Desk:
         if isinstance(action, StopPod):
             assert self.gate.wait(SECONDS)
         self.applied.append(action)
-        if action in self.fails:
-            raise self.fails[action]
+        for failing, error in self.fails:
+            if failing == action:
+                raise error
 
     def _settled(self) -> None:
         self.settled += 1
+
+    def look(self) -> None:
+        self.doing.looks()
+        self.doing.looked()
 
     def work(self, settled: int) -> None:
         """Take what is posted until so many things are over."""
@@ -54,17 +60,19 @@ def test_a_pods_actions_are_done_in_order_and_keep_it_busy() -> None:
     assert desk.doing.busy == {"web", "other"}
     desk.work(1)
     assert desk.told == [(other, "")]
+    desk.look()
     assert desk.doing.busy == {"web"}
     desk.gate.set()
     desk.work(2)
     assert desk.told[1:] == [(stop, ""), (remove, "")]
+    desk.look()
     assert desk.doing.busy == set()
 
 
 def test_after_a_failure_the_pods_other_actions_are_left_out() -> None:
     desk = Desk()
     stop, remove = StopPod("web", 1), RemovePod("web")
-    desk.fails[stop] = BedplateError("podman stop: no")
+    desk.fails.append((stop, BedplateError("podman stop: no")))
     desk.gate.set()
     desk.doing.begin([stop, remove])
     desk.work(1)
@@ -80,7 +88,37 @@ def test_a_kill_waits_for_no_stop() -> None:
     assert desk.told == [(Kill("a"), "")]
     desk.gate.set()
     desk.work(9)
+    desk.look()
     assert desk.doing.busy == set()
+
+
+def test_what_is_over_is_busy_until_podman_was_looked_at_after_it() -> None:
+    desk = Desk()
+    play = Play(instance())
+    desk.doing.looks()
+    desk.doing.begin([play, RemoveImage("a:1", "old")])
+    desk.work(2)
+    desk.doing.looked()  # it may have begun before they were over
+    assert desk.doing.busy == {"web"}
+    assert desk.doing.playing == (play.instance,)
+    desk.doing.begin([play, RemoveImage("a:1", "old")])
+    assert len(desk.applied) == 2, "done twice"
+    desk.doing.looks()
+    assert desk.doing.busy == {"web"}
+    assert desk.doing.playing == (play.instance,)
+    desk.doing.looked()
+    assert not desk.doing.busy
+    assert not desk.doing.playing
+    desk.doing.begin([play])
+    desk.work(3)
+
+
+def test_a_kill_is_tried_again_without_a_look() -> None:
+    desk = Desk()
+    for number in (1, 2):
+        desk.doing.begin([Kill("web")])
+        desk.work(number)
+    assert desk.applied == [Kill("web"), Kill("web")]
 
 
 def test_an_image_is_pulled_once() -> None:
@@ -88,14 +126,14 @@ def test_an_image_is_pulled_once() -> None:
     pull = Pull("a:1", (("web", "1"),))
     desk.doing.begin([pull])
     assert desk.doing.pulling == {"a:1"}
-    desk.fails[pull] = OSError(28, "No space left on device")
+    desk.fails.append((pull, OSError(28, "No space left on device")))
     desk.work(1)
     assert desk.doing.pulling == set()
 
 
 def test_an_error_of_our_own_ends_the_agent() -> None:
     desk = Desk()
-    desk.fails[RemovePod("web")] = ValueError("a mistake")
+    desk.fails.append((RemovePod("web"), ValueError("a mistake")))
     desk.doing.begin([RemovePod("web")])
     try:
         desk.work(1)

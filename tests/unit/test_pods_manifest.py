@@ -230,7 +230,6 @@ def test_podman_gets_a_pod_that_only_runs() -> None:
 
 def test_podman_gets_what_it_honours_as_it_was_said() -> None:
     fields: Tree = {
-        "hostNetwork": True,
         "hostPID": True,
         "hostIPC": True,
         "shareProcessNamespace": True,
@@ -292,6 +291,7 @@ def test_ports_are_published_but_not_of_the_hosts_network() -> None:
     assert found["spec"]["containers"][0]["ports"] == [port]
     found, _ = played(read(pod(containers=[given], hostNetwork=True)))
     assert "ports" not in found["spec"]["containers"][0]
+    assert found["spec"]["hostNetwork"] is True
 
 
 def test_variables_are_kubernetes() -> None:
@@ -457,3 +457,31 @@ def test_equal_amounts_are_equal() -> None:
         for amount in ("1Gi", "1024Mi")
     )
     assert one.digest == other.digest
+
+
+OURS = {"nameservers": ["169.254.20.10"], "searches": ["bedplate.internal"]}
+OWN = {"nameservers": ["10.0.0.1"], "searches": ["a.example"]}
+OPTIONS = [{"name": "ndots", "value": "2"}]
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({}, OURS),
+        ({"dnsPolicy": "ClusterFirst"}, OURS),
+        ({"dnsPolicy": "ClusterFirstWithHostNet"}, OURS),
+        (
+            {"dnsConfig": {"searches": ["a.example", "bedplate.internal"], "options": OPTIONS}},
+            OURS | {"searches": ["bedplate.internal", "a.example"], "options": OPTIONS},
+        ),
+        ({"dnsPolicy": "None", "dnsConfig": OWN}, OWN),
+        ({"hostNetwork": True}, None),
+        ({"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"}, None),
+    ],
+)
+def test_a_pod_knows_services_where_there_are_some(spec: Tree, expected: Tree | None) -> None:
+    manifest = read(pod(**spec))
+    found = yaml.safe_load(render(manifest, "web-0", services=True))
+    assert found["spec"].get("dnsConfig") == expected
+    without, _ = played(manifest)
+    assert without["spec"].get("dnsConfig") == spec.get("dnsConfig")

@@ -191,6 +191,7 @@ def with_security(**fields: object) -> Tree:
         (pod(dnsPolicy="Default"), "'Default' is not one of ClusterFirst"),
         (pod(dnsPolicy="None"), "spec.dnsPolicy: it needs dnsConfig.nameservers"),
         (pod(dnsConfig={"nameservers": ["10.0.0.1"]}), "say dnsPolicy: None"),
+        (pod(dnsConfig={"searches": ["a"]}, hostNetwork=True), "spec.dnsConfig: podman leaves a"),
         (pod(hostAliases=[{"ip": "fe80::1%eth0", "hostnames": ["a"]}]), "is not an address"),
         (pod(securityContext={"fsGroup": 1}), "podman does not change owners"),
         (pod(securityContext={"runAsGroup": 1}), "runAsGroup: it needs runAsUser"),

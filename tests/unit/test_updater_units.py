@@ -19,6 +19,17 @@ def test_only_our_programs_are_started(unit: Path) -> None:
     assert set(started) <= PROGRAMS
 
 
+def test_a_reboot_goes_by_the_unit_that_drains(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[object] = []
+    monkeypatch.setattr(programs, "run", ran.append)
+    programs.reboot()
+    programs.reboot_now()
+    assert ran == [
+        ("systemctl", "--no-block", "start", "bedplate-reboot.service"),
+        ("systemctl", "--no-block", "reboot"),
+    ]
+
+
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
 def test_run_is_shared_and_outlives_each(unit: Path) -> None:
     text = unit.read_text()

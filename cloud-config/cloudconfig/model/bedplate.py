@@ -18,7 +18,9 @@ from cloudconfig.kinds import (
     between,
 )
 from cloudconfig.manifests import pod_problem
+from cloudconfig.model.cluster import CLUSTER, Cluster
 from cloudconfig.model.etcd import ETCD, EXTENSION, Etcd
+from cloudconfig.model.policy import SignaturePolicy
 from hostkit.document.kinds import Choice, Text
 from hostkit.document.schema import Kind, Later, ListOf, MapOf, Section, key
 from updater.version import CHANNEL_PATTERN
@@ -195,10 +197,19 @@ class Bedplate:
         "Registries of container images, by the prefix of the images' names.",
         default={},
     )
+    signature_policy: str | None = key(
+        SignaturePolicy(),
+        "Which images are taken: `/etc/containers/policy.json`; else all. Where it wants sigstore's"
+        " signatures, they are looked for beside the images in their registry.",
+        default=None,
+    )
     extensions: tuple[Extension, ...] = key(
         ListOf(Section(Extension), identity="name"), "Signed system extensions.", default=()
     )
     etcd: Etcd | None = key(ETCD, "This host as a member of an etcd cluster.", default=None)
+    cluster: Cluster | None = key(
+        CLUSTER, "The cluster in which this host runs pods and finds services.", default=None
+    )
     labels: Mapping[str, str] = key(
         MapOf(r"[A-Za-z0-9./_\-]{1,253}", LINE), "What this host is called by pods.", default={}
     )

@@ -5,15 +5,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from cloudconfig.kinds import BOOLEAN, Either, Integer, between
+from cloudconfig.kinds import BOOLEAN, FILE, Either, Integer, between
 from cloudconfig.model.endpoints import LISTENING, REACHED, Endpoint, Endpoints, reached
 from hostkit.document.kinds import Choice, Parsed, Size, Text
 from hostkit.document.schema import MapOf, Section, key
 
 EXTENSION = "etcd"  # what brings etcd to a host
 _NAME = Text("a member's name such as etcd-1", r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}")
-# Nothing that means more than a path to systemd (systemd.exec(5), "LoadCredential=").
-_PATH = Text("an absolute path", r"(?!.*/\.\.?(/|$))/[A-Za-z0-9._/@+\-]+", limit=1024)
 _OWN_CLIENTS = (Endpoint("http", "127.0.0.1", 2379),)
 _OWN_PEERS = (Endpoint("http", "127.0.0.1", 2380),)
 
@@ -95,18 +93,18 @@ class Etcd:
     advertise_client_urls: Endpoints = key(
         REACHED, "Where clients are told to go; else where it listens for them.", default=()
     )
-    cert_file: str | None = key(_PATH, "What clients see who we are by.", default=None)
-    key_file: str | None = key(_PATH, "Its key.", default=None)
+    cert_file: str | None = key(FILE, "What clients see who we are by.", default=None)
+    key_file: str | None = key(FILE, "Its key.", default=None)
     trusted_ca_file: str | None = key(
-        _PATH, "With it, clients have to show a certificate of this authority.", default=None
+        FILE, "With it, clients have to show a certificate of this authority.", default=None
     )
     client_cert_auth: bool | None = key(
         BOOLEAN, "Needs no saying: `trusted_ca_file` says so.", default=None
     )
-    peer_cert_file: str | None = key(_PATH, "What members see who we are by.", default=None)
-    peer_key_file: str | None = key(_PATH, "Its key.", default=None)
+    peer_cert_file: str | None = key(FILE, "What members see who we are by.", default=None)
+    peer_key_file: str | None = key(FILE, "Its key.", default=None)
     peer_trusted_ca_file: str | None = key(
-        _PATH, "With it, members have to show a certificate of this authority.", default=None
+        FILE, "With it, members have to show a certificate of this authority.", default=None
     )
     peer_client_cert_auth: bool | None = key(
         BOOLEAN, "Needs no saying: `peer_trusted_ca_file` says so.", default=None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from cloudconfig.kinds import BOOLEAN, HOSTNAME, TEXT
 from cloudconfig.model.bedplate import BEDPLATE, Bedplate
+from cloudconfig.model.cluster import missing_endpoints
 from cloudconfig.model.coreos import COREOS, Coreos
 from cloudconfig.model.files import WRITE_FILES, WriteFile
 from cloudconfig.model.machine import (
@@ -124,4 +125,9 @@ IGNORED = {
 }
 
 
-SCHEMA = Section(CloudConfig, refused=REFUSED, ignored=IGNORED)
+SCHEMA = Section(
+    CloudConfig,
+    lambda config: missing_endpoints(config.bedplate.cluster, config.coreos.flannel),
+    refused=REFUSED,
+    ignored=IGNORED,
+)

@@ -5,13 +5,20 @@ import json
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from cloudconfig.desired import Desired, Fetched, File
+from cloudconfig.desired import Affects, Desired, Fetched, File
 from cloudconfig.facts import Facts
 from cloudconfig.model.bedplate import Pod
+from cloudconfig.model.cluster import Cluster
 from cloudconfig.model.coreos import Flannel, Locksmith
 from cloudconfig.model.top import CloudConfig
 
 FOLDER = PurePosixPath("/etc/bedplate")
+_PODS = (Affects("bedplate-pods.service"),)
+# What reaches etcd, by flannel's names.
+_ETCD = (
+    *("etcd_endpoints", "etcd_cafile", "etcd_certfile", "etcd_keyfile"),
+    *("etcd_username", "etcd_password"),
+)
 
 
 def render(config: CloudConfig, _facts: Facts) -> Desired:
@@ -21,8 +28,11 @@ def render(config: CloudConfig, _facts: Facts) -> Desired:
         items.append(_json("overlay.json", _given(config.coreos.flannel), secret=True))
     if config.coreos.locksmith:
         items.append(_json("locksmith.json", _given(config.coreos.locksmith), secret=True))
+    if config.bedplate.cluster:
+        cluster = _cluster(config.bedplate.cluster, config.coreos.flannel)
+        items.append(_json("cluster.json", cluster, secret=True, affects=_PODS))
     if config.bedplate.labels:
-        items.append(_json("labels.json", config.bedplate.labels))
+        items.append(_json("labels.json", config.bedplate.labels, affects=_PODS))
     items += [_pod(pod) for pod in config.bedplate.pods]
     return Desired(items=tuple(items))
 
@@ -37,9 +47,35 @@ def _given(section: Flannel | Locksmith) -> dict[str, object]:
     }
 
 
-def _json(name: str, value: Mapping[str, object], *, secret: bool = False) -> File:
+def _cluster(cluster: Cluster, flannel: Flannel | None) -> dict[str, object]:
+    """Etcd's settings under the overlay's names; those of the overlay itself if none are given."""
+    found: dict[str, object] = {}
+    if not cluster.endpoints and flannel:
+        shared = _given(flannel)
+        found = {name: shared[name] for name in _ETCD if name in shared}
+    elif cluster.endpoints:
+        given = cluster.endpoints
+        values = (
+            given if isinstance(given, str) else ",".join(given),
+            *(cluster.ca_file, cluster.cert_file, cluster.key_file),
+            *(cluster.username, cluster.password),
+        )
+        found = {name: value for name, value in zip(_ETCD, values, strict=True) if value}
+    if cluster.services_range:
+        found["services_range"] = cluster.services_range
+    return found
+
+
+def _json(
+    name: str,
+    value: Mapping[str, object],
+    *,
+    secret: bool = False,
+    affects: tuple[Affects, ...] = (),
+) -> File:
     content = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
-    return File(FOLDER / name, content, mode=0o600 if secret else 0o644, secret=secret)
+    mode = 0o600 if secret else 0o644
+    return File(FOLDER / name, content, mode=mode, affects=affects, secret=secret)
 
 
 def _pod(pod: Pod) -> File | Fetched:

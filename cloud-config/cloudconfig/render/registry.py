@@ -1,4 +1,4 @@
-"""`bedplate.registries`: where container images come from, for podman and its like."""
+"""Where container images come from and which are taken, for podman and its like."""
 
 import base64
 import json
@@ -8,16 +8,19 @@ from pathlib import PurePosixPath
 from cloudconfig.desired import Desired, File
 from cloudconfig.facts import Facts
 from cloudconfig.model.bedplate import Registry
+from cloudconfig.model.policy import SIGNED
 from cloudconfig.model.top import CloudConfig
 
 _REGISTRIES = PurePosixPath("/etc/containers/registries.conf.d/50-bedplate.conf")
 # What root's podman reads first where there is no XDG_RUNTIME_DIR, as in a service of the
 # system (containers-auth.json(5)). It is on a tmpfs, so no disk ever holds it.
 _CREDENTIALS = PurePosixPath("/run/containers/0/auth.json")
+_POLICY = PurePosixPath("/etc/containers/policy.json")
+_ATTACHMENTS = PurePosixPath("/etc/containers/registries.d/50-bedplate.yaml")
 
 
 def render(config: CloudConfig, _facts: Facts) -> Desired:
-    """Mirrors in a drop-in (containers-registries.conf.d(5)), credentials in /run."""
+    """Mirrors in a drop-in (containers-registries.conf.d(5)), credentials in /run, a policy."""
     registries = config.bedplate.registries
     items = []
     if text := "\n".join(
@@ -32,7 +35,22 @@ def render(config: CloudConfig, _facts: Facts) -> Desired:
     if credentials:
         content = json.dumps({"auths": credentials}, indent=2).encode() + b"\n"
         items.append(File(_CREDENTIALS, content, mode=0o600, secret=True))
-    return Desired(items=tuple(items))
+    return Desired(items=(*items, *_policy(config)))
+
+
+def _policy(config: CloudConfig) -> Iterator[File]:
+    """The policy, and what makes podman look for the signatures that it asks for.
+
+    Of the latter there may be only one (containers-registries.d(5), default-docker), and who
+    writes files beside it knows better.
+    """
+    policy = config.bedplate.signature_policy
+    if policy is None:
+        return
+    yield File(_POLICY, f"{policy.rstrip()}\n".encode())
+    own = any(each.path.parent == _ATTACHMENTS.parent for each in config.write_files)
+    if SIGNED in policy and not own:
+        yield File(_ATTACHMENTS, b"default-docker:\n  use-sigstore-attachments: true\n")
 
 
 def _says(prefix: str, registries: Mapping[str, Registry]) -> bool:

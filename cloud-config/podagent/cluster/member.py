@@ -164,10 +164,12 @@ class Member:
         *,
         draining: bool = False,
         forced: bool = False,
-    ) -> None:
-        """Bring etcd to what is so here, and agree on what is to be; to be called each turn.
+        claims: bool = True,
+    ) -> bool:
+        """Bring etcd to what is so here, and agree on what is to be; whether that was possible now.
 
-        Nothing is written before all that we wrote is heard, so that no decision lacks it.
+        Nothing is written before all that we wrote is heard, so that no decision lacks it. To be
+        called each turn, until it was possible and as long as something changes.
 
         Args:
             record: this host's.
@@ -175,13 +177,14 @@ class Member:
             present: the slots that podman has a pod for here, whatever it does.
             draining: whether replicas are to leave.
             forced: whether they leave even if too many are down then.
+            claims: whether free slots are taken.
         """
         if not self._may_write():
-            return
+            return False
         identity = Identity(self._host, self.tenure.lease)
         known = self.view.hosts.get(self._host)
         there = known is not None and known.value == record and known.lease == identity.lease
-        me = Me(self._host, identity.lease, draining, forced)
+        me = Me(self._host, identity.lease, draining, forced, claims)
         job = _Job(
             identity,
             None if there else record,
@@ -190,6 +193,7 @@ class Member:
         )
         if job.record or job.reports or job.steps:
             self._writing.do(partial(_do, self._store, job), partial(self._done, identity.lease))
+        return True
 
     def _may_write(self) -> bool:
         now = boottime()

@@ -21,12 +21,16 @@ SlotId = tuple[str, int]  # a workload's name and a slot's number
 
 @dataclass(frozen=True, slots=True)
 class Me:
-    """This host. `draining`: replicas leave; `forced`: even if too many are down then."""
+    """This host. `draining`: replicas leave; `forced`: even if too many are down then.
+
+    `claims`: it takes free slots; not while hosts that came with it may not be heard of yet.
+    """
 
     name: str
     lease: int
     draining: bool = False
     forced: bool = False
+    claims: bool = True
 
 
 class Verdict(StrEnum):
@@ -233,7 +237,7 @@ def _misplaced(view: View, me: Me, workload: Workload) -> bool:
 
 def _claimed(view: View, me: Me) -> Iterator[Claim]:
     mine = view.hosts.get(me.name)
-    if me.draining or mine is None or mine.lease != me.lease:
+    if me.draining or not me.claims or mine is None or mine.lease != me.lease:
         return
     for name, number in claims(view, me.name):
         workload = view.workloads[name]

@@ -17,6 +17,7 @@ from enum import StrEnum
 from podagent.cluster.placement import homeless
 from podagent.cluster.records import RolloutRecord, SlotRecord, instance_id
 from podagent.cluster.view import View, Workload
+from podagent.phase import Phase
 
 # Kubernetes' progressDeadlineSeconds, and a minReadySeconds of our own: a container without a
 # readiness probe is ready as soon as it runs, also if it ends a second later.
@@ -171,5 +172,6 @@ def _up(view: View, name: str, number: int) -> bool:
         report is not None
         and report.value.slot == number
         and report.value.digest == entry.value.digest
-        and report.value.available
+        # One that has done its work is as good as it gets.
+        and (report.value.available or report.value.phase == Phase.SUCCEEDED)
     )

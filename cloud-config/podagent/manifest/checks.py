@@ -226,6 +226,10 @@ def _resolver(spec: Node) -> Iterator[Problem]:
     if own and not servers:
         place = next(nodes(spec, "dnsPolicy")).place
         yield Problem(place, "it needs dnsConfig.nameservers")
+    if _is_true(spec, "hostNetwork"):
+        for config in nodes(spec, "dnsConfig"):
+            message = "podman leaves a pod of the host's network with the host's resolver"
+            yield Problem(config.place, f"{message}, which knows the Services; leave it out")
 
 
 def _of_many(workload: Document, spec: Node) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from podagent.manifest.kinds import VALUE
 from podagent.manifest.resolve import PROBES
+from podagent.services.names import DOMAIN, LISTEN
 from podagent.types import DIGEST_LABEL, POD_LABEL, SLOT_LABEL, Manifest
 
 _HOSTNAME_LIMIT = 63  # characters: hostname(7)
@@ -22,10 +23,12 @@ _REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
 _NOT_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
-def render(manifest: Manifest, instance_id: str) -> bytes:
+def render(manifest: Manifest, instance_id: str, *, services: bool = False) -> bytes:
     """The YAML (JSON, in fact) that `podman kube play` makes an instance from; it may hold secrets.
 
-    The same manifest and id give the same bytes. Restarts, probes and pulls are the agent's own,
+    With `services` it knows the names of the cluster's, else it resolves as podman has it.
+
+    The same arguments give the same bytes. Restarts, probes and pulls are the agent's own,
     and so are not in it. Init containers are containers like the others, before them: the agent
     starts them in turn, and podman gives them neither the pod's grace period, nor their ports, nor
     the host's processes. So play it with `--build=false`, and `--start=false` if it has any.
@@ -42,6 +45,8 @@ def render(manifest: Manifest, instance_id: str) -> bytes:
     spec["restartPolicy"] = "Never"
     spec.setdefault("terminationGracePeriodSeconds", int(manifest.pod.grace))
     if not manifest.pod.host_network:
+        if services:
+            spec["dnsConfig"] = _with_services(spec.get("dnsConfig", {}))
         spec.setdefault("hostname", instance_id[:_HOSTNAME_LIMIT].rstrip("-"))
     spec["containers"] = [*spec.pop("initContainers", ()), *spec["containers"]]
     for container in spec["containers"]:
@@ -73,6 +78,19 @@ def volume_prefix(instance_id: str) -> str:
     Podman removes those of emptyDirs with the pod; the others are the agent's to remove.
     """
     return f"{instance_id}."
+
+
+def _with_services(own: Mapping[str, Any]) -> dict[str, Any]:
+    """How a pod resolves by dnsPolicy ClusterFirst; one that has servers asks no others.
+
+    Kubernetes' rule (pkg/kubelet/network/dns, appendDNSConfig): the cluster's server, its domain
+    before those of the pod. In the host's network podman leaves all to the host's resolver, and
+    that knows the services by itself.
+    """
+    if "nameservers" in own:
+        return dict(own)
+    searches = dict.fromkeys((DOMAIN, *own.get("searches", ())))
+    return {**own, "nameservers": [str(LISTEN)], "searches": [*searches]}
 
 
 def _separate_files(spec: dict[str, Any], prefix: str) -> Iterator[dict[str, Any]]:

@@ -56,7 +56,7 @@ class Plan:
 
 
 def read_range(value: object) -> IPv4Network:
-    """The range that addresses are chosen from: `bedplate.services.range` of the cloud-config.
+    """The range that addresses are from: `bedplate.cluster.services_range` of the cloud-config.
 
     Raises:
         ValueError: it is none, or one of an odd size.
@@ -150,7 +150,7 @@ def _choose(
         if span.overlaps(network):
             raise AddressError(
                 f"the range {span} of services meets the network {network}; give another one as "
-                "bedplate.services.range"
+                "bedplate.cluster.services_range"
             )
     first, last = int(span[1]), int(span[-2])
     if asked is not None:
@@ -167,7 +167,7 @@ def _choose(
             return IPv4Address(number)
     raise AddressError(
         f"every address of the range {span} of services is taken; give a larger one as "
-        "bedplate.services.range"
+        "bedplate.cluster.services_range"
     )
 
 

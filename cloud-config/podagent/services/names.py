@@ -75,6 +75,7 @@ def put(folder: Path, text: str) -> bool:
     with suppress(FileNotFoundError):
         if path.read_bytes() == text.encode():
             return False
+    folder.mkdir(parents=True, exist_ok=True)
     # The program reads every file of the folder, half-written ones as well.
     staging = folder.parent / f"{folder.name}.new"
     write_atomic(staging, text.encode())
