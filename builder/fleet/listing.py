@@ -6,6 +6,7 @@ printable.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TypeVar
 
 from builder.fleet.rollout import state_of
@@ -138,14 +139,34 @@ def _workload(view: View, workload: Workload) -> WorkloadRow:
 
 
 def pods(view: View) -> tuple[PodRow, ...]:
-    """Every pod, by host."""
+    """Every pod, by host; also those that a host refuses to make, and what is wrong with them."""
     found = [_pod(host, pod, entry.value) for (host, pod), entry in view.reports.items()]
     found += [
         _silent(slot.value, name, number)
         for name, number, slot in view.held_slots()
         if (slot.value.host, instance_id(name, number)) not in view.reports
     ]
+    found += [
+        _refused(host, manifest, why)
+        for host, entry in view.hosts.items()
+        for manifest, why in entry.value.refused.items()
+    ]
     return tuple(sorted(found, key=lambda each: (each.host, each.pod)))
+
+
+def _refused(host: str, manifest: str, why: str) -> PodRow:
+    return PodRow(
+        host=clean(host),
+        pod=clean(PurePosixPath(manifest).stem),
+        slot=None,
+        phase="Refused",
+        ready=False,
+        restarts=0,
+        addresses=(),
+        reason=clean(why),
+        digest="",
+        images={},
+    )
 
 
 def _pod(host: str, pod: str, report: Report) -> PodRow:

@@ -90,6 +90,12 @@ def workloads(rows: Iterable[WorkloadRow], *, wide: bool) -> Sheet:
     )
 
 
+def _pod_style(pod: PodRow) -> str:
+    if pod.ready or pod.phase == "Succeeded":
+        return ""
+    return _BAD if pod.phase == "Refused" else _BUSY
+
+
 def pods(rows: Iterable[PodRow], *, wide: bool) -> Sheet:
     """Pods; wide: digests of manifest and images too."""
     return Sheet(
@@ -111,7 +117,7 @@ def pods(rows: Iterable[PodRow], *, wide: bool) -> Sheet:
                     *((each.digest, _pairs(each.images.items())) if wide else ()),
                     _long(each.reason, wide=wide),
                 ),
-                "" if each.ready or each.phase == "Succeeded" else _BUSY,
+                _pod_style(each),
             )
             for each in rows
         ),

@@ -26,6 +26,7 @@ from podagent.drain import Stage
 from podagent.events import Events
 from podagent.folder import Folder, Own
 from podagent.images import Limits
+from podagent.lifecycle import Standing
 from podagent.memory import Memory, applied, looked
 from podagent.phase import report
 from podagent.places import Places
@@ -174,15 +175,23 @@ class Agent:
             self._doing.begin(Kill(pod) for pod in sorted(declared.fenced - before.fenced))
         request = drain.requested(self._places)
         replicas = bool(here.slots) if self._part is None else self._part.has_slots(here)
-        self._stage = drain.stage(
-            request, replicas=replicas, pods=bool(here.pods or self._doing.playing), now=boottime()
-        )
+        runs = bool(self._doing.playing) or any(pod.running for pod in here.pods)
+        self._stage = drain.stage(request, replicas=replicas, pods=runs, now=boottime())
 
     def _set_desired(self, *, news: bool) -> None:
-        ends = self._stage in {Stage.STOPPING, Stage.DONE}
-        desired = () if ends else (*self._own.instances, *self._declared.instances)
+        if self._stage in {Stage.STOPPING, Stage.DONE}:
+            # What has done its work would do it again if it were taken away.
+            desired = tuple(each for each in self._own.instances if self._has_ended(each))
+        else:
+            desired = (*self._own.instances, *self._declared.instances)
         if news or desired != self._desired:
             self._wanted, self._desired = True, desired
+
+    def _has_ended(self, instance: "Instance") -> bool:
+        pods = () if self._observed is None else self._observed.pods
+        pod = next((each for each in pods if each.id == instance.id), None)
+        standing = None if pod is None else Standing.of(instance, pod, self._memory)
+        return standing is not None and standing.outcome() is not None
 
     def _look(self) -> None:
         self._outdated, self._look_at = False, math.inf
@@ -294,4 +303,5 @@ class Agent:
         obstacles = [f"podman cannot be asked: {self._fault}"] if self._fault else []
         if self._observed.disk.free_share < _LIMITS.new_pods:
             obstacles.append(f"less than {_LIMITS.new_pods:.0%} of /var is free")
-        self._part.tell(here, status.pods, ending, Intent(self._stage, tuple(obstacles)))
+        intent = Intent(self._stage, tuple(obstacles), status.refused)
+        self._part.tell(here, status.pods, ending, intent)

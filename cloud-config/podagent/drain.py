@@ -25,7 +25,7 @@ class Stage(StrEnum):
     LEAVING = "leaving"  # replicas leave as in a rollout: maxUnavailable is kept
     FORCED = "forced"  # replicas leave, whatever is down elsewhere
     STOPPING = "stopping"  # the pods that are left end with their grace, replicas as well
-    DONE = "done"  # no pod of ours is left
+    DONE = "done"  # no pod of ours runs any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def stage(request: Request | None, *, replicas: bool, pods: bool, now: float) ->
     Args:
         request: what was asked for.
         replicas: whether replicas are here still, or slots are this host's.
-        pods: whether any pod of ours is here still.
+        pods: whether any pod of ours runs still.
         now: seconds by `boottime`.
     """
     if request is None:

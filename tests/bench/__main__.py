@@ -11,7 +11,7 @@ from builder.report import Reporter, emit_json
 from builder.steps.toolbox import tool_tree, toolbox
 from updater.errors import BedplateError
 
-from . import config, delta, overlay, pods_plan, pods_services, release, staging
+from . import config, delta, overlay, pods_agent, pods_plan, pods_services, release, staging
 from .figures import MB, Figure, Unit, of_vms, table, to_plain
 
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -82,8 +82,8 @@ def _measure(args: argparse.Namespace, work: Path) -> list[Figure]:
 
 
 def _pods(reporter: Reporter, cache: Path) -> list[Figure]:
-    with reporter.step("plans of pods, and services"):
-        return [*pods_plan.figures(), *pods_services.figures(cache)]
+    with reporter.step("plans of pods, services, and an agent with 50 pods"):
+        return [*pods_plan.figures(), *pods_services.figures(cache), *pods_agent.figures()]
 
 
 def _overlay(reporter: Reporter, cache: Path) -> list[Figure]:

@@ -20,6 +20,7 @@ class Unit(StrEnum):
     RATE = "B/s"
     COUNT = ""
     PER_SECOND = "1/s"
+    SHARE = "%"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,9 @@ _VM = (
     Figure("VM: memory in use after boot", 0, Unit.BYTES, 160 * MB, "memory_bytes"),
     Figure("VM: staging 1 -> 2", 0, Unit.SECONDS, None, "stage_seconds"),
     Figure("VM: bytes served for 1 -> 2", 0, Unit.BYTES, None, "stage_bytes"),
+    Figure("VMs: a rolling change of 3", 0, Unit.SECONDS, None, "pods_rolling_change_seconds"),
+    Figure("VMs: a dead host's slots taken", 0, Unit.SECONDS, 40, "pods_taken_over_seconds"),
+    Figure("VMs: its replicas ready", 0, Unit.SECONDS, None, "pods_ready_elsewhere_seconds"),
 )
 
 
@@ -63,6 +67,8 @@ def shown(value: float, unit: Unit) -> str:
         return _seconds(value)
     if unit is Unit.RATE:
         return f"{value / MB:.0f} MB/s"
+    if unit is Unit.SHARE:
+        return f"{value:.2%}"
     if unit in (Unit.COUNT, Unit.PER_SECOND):
         return f"{value:.3g} {unit.value}".rstrip()
     return f"{value / MB:.2f} MB" if value < 10 * MB else f"{value / MB:.1f} MB"

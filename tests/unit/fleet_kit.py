@@ -50,10 +50,18 @@ class FleetEtcd(EtcdModel):
     def apply(self, *trees: Tree) -> None:
         self.put(manifest_key(trees[0]["metadata"]["name"]), text(*trees))
 
-    def add_host(self, name: str, *, why: str = "", labels: dict[str, str] | None = None) -> int:
+    def add_host(
+        self,
+        name: str,
+        *,
+        why: str = "",
+        labels: dict[str, str] | None = None,
+        refused: dict[str, str] | None = None,
+    ) -> int:
         """A host with a lease; its address is 10.0.0.<the last digit of its name>."""
         lease = self.grant(30).id
-        record = HostRecord(labels or {}, (f"10.0.0.{name[-1]}",), accepts=not why, why=why)
+        addresses = (f"10.0.0.{name[-1]}",)
+        record = HostRecord(labels or {}, addresses, not why, why, refused or {})
         self.put(host_key(name), encode(record), lease=lease)
         return lease
 

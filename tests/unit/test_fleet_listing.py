@@ -43,6 +43,16 @@ def test_pods_are_those_reported_and_those_claimed() -> None:
     assert (rows["web-2"].phase, rows["web-2"].reason) == ("Unknown", "claimed, not reported yet")
 
 
+def test_pods_that_a_host_refuses_are_told() -> None:
+    etcd = FleetEtcd()
+    etcd.add_host("h1", refused={"/bedplate/pods/odd": "spec.nme: unknown", "own.yaml": "no YAML"})
+    rows = {each.pod: each for each in listing.pods(etcd.view())}
+    assert {name: (each.phase, each.reason) for name, each in rows.items()} == {
+        "odd": ("Refused", "spec.nme: unknown"),
+        "own": ("Refused", "no YAML"),
+    }
+
+
 def test_services_have_their_address_and_ready_replicas() -> None:
     etcd = fleet()
     (row,) = listing.services(etcd.view())

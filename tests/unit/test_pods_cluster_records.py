@@ -168,5 +168,7 @@ def test_labels_that_are_none_are_refused(root: Path) -> None:
 
 def test_a_host_says_why_it_takes_no_more() -> None:
     assert host_record({}, ["10.0.0.1"], []) == HostRecord({}, ("10.0.0.1",), accepts=True)
+    odd = host_record({}, [], [], {"/bedplate/pods/odd": "x" * 10_000})
+    assert decode(HostRecord, encode(odd)).refused == {"/bedplate/pods/odd": "x" * 500}
     full = host_record({}, [], ["draining", "/var is nearly full"])
     assert (full.accepts, full.why) == (False, "draining; /var is nearly full")

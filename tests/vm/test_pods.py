@@ -88,7 +88,8 @@ spec:
           cat /settings/colour > /out/colour; cat /hidden/word > /out/word
           cat /proc/self/status > /out/status; cat /sys/fs/cgroup/memory.max > /out/memory
           cat /sys/fs/cgroup/cpu.max > /out/cpu; echo x > /readonly; echo $? > /out/written
-          cat /proc/sys/net/ipv4/ping_group_range > /out/sysctl; stat -c %a /settings/colour > /out/mode
+          cat /proc/sys/net/ipv4/ping_group_range > /out/sysctl
+          stat -c %a /settings/colour > /out/mode
           echo once >> /kept/runs; cat /kept/runs > /out/runs; echo heard by the journal
           exec sleep 100000
       env:
@@ -330,9 +331,11 @@ def test_pods_are_drained_before_an_update_and_run_after_it(
     guest.wait_until_good("2")
     pods.wait_until_all_is_well()
     journal = guest.host.check_output("journalctl -b -1 --no-pager -o cat")
-    drained = journal.index("drained")
-    assert journal.index("stop pod web") < drained < journal.rindex("Reached target")
+    assert journal.index("stop pod web") < journal.index("Finished bedplate-reboot.service")
+    assert "pods that ran before the update and run again: 3" in guest.journal()
     assert _fetched(guest, 8080) == _SAID
+    logs = guest.host.check_output("journalctl -o cat CONTAINER_NAME=job-second")
+    assert logs == "made"
 
 
 def _fetched(guest: Guest, port: int) -> str:

@@ -20,15 +20,32 @@ from updater.host import parse_os_release
 
 MACHINE = "bedplate.internal/machine"
 _MAXIMUM_LENGTH = 1024 * 1024
+_LONGEST = 500  # characters of what is wrong with a manifest
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}  # Go's names, as Kubernetes uses them
 
 
 def host_record(
-    labels: Mapping[str, str], addresses: Iterable[str], obstacles: Iterable[str]
+    labels: Mapping[str, str],
+    addresses: Iterable[str],
+    obstacles: Iterable[str],
+    refused: Mapping[str, str] | None = None,
 ) -> HostRecord:
-    """This host's record; `obstacles` are why it takes no further replicas, such as a drain."""
+    """This host's record.
+
+    Args:
+        labels: this host's.
+        addresses: likewise.
+        obstacles: why it takes no further replicas, such as a drain.
+        refused: see `HostRecord`; what is long is cut, for every host hears of it.
+    """
     why = "; ".join(obstacles)
-    return HostRecord(dict(sorted(labels.items())), tuple(addresses), accepts=not why, why=why)
+    return HostRecord(
+        dict(sorted(labels.items())),
+        tuple(addresses),
+        accepts=not why,
+        why=why,
+        refused={name: text[:_LONGEST] for name, text in sorted((refused or {}).items())},
+    )
 
 
 def host_labels(root: Path, hostname: str) -> dict[str, str]:

@@ -6,7 +6,7 @@ Everything here runs on the agent's own thread, and nothing waits.
 import math
 import socket
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -68,10 +68,14 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What this host is about: whether a drain is on its way, and what else forbids new pods."""
+    """What this host is about: whether a drain is on its way, and what else forbids new pods.
+
+    `refused` is what is wrong with manifests, by their keys or files.
+    """
 
     stage: Stage | None = None
     obstacles: tuple[str, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 class Part:
@@ -210,7 +214,7 @@ class Part:
         obstacles = [*intent.obstacles]
         if intent.stage is not None:
             obstacles.append("it is being drained")
-        return host_record(self._labels, own, obstacles)
+        return host_record(self._labels, own, obstacles, intent.refused)
 
     def _reports(
         self,

@@ -59,13 +59,15 @@ def instance_id(name: str, slot: int | None) -> str:
 class HostRecord:
     """A host, as it tells of itself; it lives as long as its key is there.
 
-    `accepts` is whether it takes further replicas, else `why` says why not.
+    `accepts` is whether it takes further replicas, else `why` says why not. `refused` is what is
+    wrong with manifests, by their keys in etcd or their files' names.
     """
 
     labels: Mapping[str, str]
     addresses: tuple[str, ...]
     accepts: bool
     why: str = ""
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ def render(manifest: Manifest, instance_id: str, *, services: bool = False) -> b
         POD_LABEL: instance_id,
         DIGEST_LABEL: manifest.digest,
     }
-    if manifest.replicas is not None:
+    if instance_id != manifest.name:
         labels[SLOT_LABEL] = instance_id.removeprefix(f"{manifest.name}-")
     prefix = f"{volume_prefix(instance_id)}{manifest.digest[:12]}."
     maps = [*_separate_files(spec, prefix)]
