@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import image_registry
+from badreleases import rolls_back
 from builder.vm.wait import wait_until
 from faultserver import FaultServer
 from image_registry import PASSWORD, USER, ImageRegistry, busybox
@@ -336,6 +337,17 @@ def test_pods_are_drained_before_an_update_and_run_after_it(
     assert _fetched(guest, 8080) == _SAID
     logs = guest.host.check_output("journalctl -o cat CONTAINER_NAME=job-second")
     assert logs == "made"
+
+
+@pytest.mark.thorough
+def test_a_release_that_breaks_podman_is_taken_back(
+    site: Site, server: FaultServer, pods: Pods, tmp_path: Path
+) -> None:
+    bad = site.release("3", "tests/vm/images/podless.yaml")
+    server.set_folder(site.repository(tmp_path / "repository", bad))
+    rolls_back(pods.guest, "3", tries=1)
+    pods.wait_until_all_is_well()
+    assert _fetched(pods.guest, 8080) == _SAID
 
 
 def _fetched(guest: Guest, port: int) -> str:
