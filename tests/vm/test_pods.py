@@ -306,6 +306,7 @@ def test_the_status_for_people(pods: Pods) -> None:
     assert {each["id"] for each in told["pods"]} == set(PODS)
 
 
+@pytest.mark.thorough
 def test_a_reboot_loses_and_duplicates_nothing(pods: Pods) -> None:
     before = _containers(pods.guest)
     pods.guest.reboot()
