@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -66,18 +67,22 @@ class Follower:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
+            began = time.monotonic()
             try:
                 self._follow()
             except BedplateError as error:
                 if isinstance(error, Compacted):
                     self._after = None
                 self._tell(partial(self._listener.trouble, str(error)))
-                pause = min(_FIRST_PAUSE * 2 ** min(self._failures, 16), _LONGEST_PAUSE)
-                self._failures += 1
-                self._stopped.wait(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
             except BaseException as error:  # noqa: BLE001 - see `raising`
                 self._tell(partial(raising, error))
                 return
+            # A member without a leader takes watches, and ends them at once.
+            if time.monotonic() - began > _LONGEST_PAUSE:
+                self._failures = 0
+            pause = min(_FIRST_PAUSE * 2 ** min(self._failures, 16), _LONGEST_PAUSE)
+            self._failures += 1
+            self._stopped.wait(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
 
     def _follow(self) -> None:
         if self._after is None:
@@ -86,7 +91,6 @@ class Follower:
             self._tell(partial(self._listener.listed, snapshot))
         with self._client.watch(self._prefix, after=self._after) as watch:
             self._watch = watch
-            self._failures = 0
             self._tell(partial(self._listener.trouble, ""))
             try:
                 for change in watch:

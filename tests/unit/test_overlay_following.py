@@ -61,6 +61,10 @@ class Etcd:
 
 def followed(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """All that is told until the script is over."""
+    return _followed(etcd, monkeypatch)[0]
+
+
+def _followed(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> tuple[list[object], Follower]:
     monkeypatch.setattr("hostkit.following._FIRST_PAUSE", 0.001)
     told: list[object] = []
     queue: SimpleQueue[Callable[[], None]] = SimpleQueue()
@@ -69,12 +73,12 @@ def followed(etcd: Etcd, monkeypatch: pytest.MonkeyPatch) -> list[object]:
         lambda each: told.append(each.revision),
         told.append,
     )
-    Follower(cast("Client", etcd), "/p/", listener, queue.put)
+    follower = Follower(cast("Client", etcd), "/p/", listener, queue.put)
     while True:
         try:
             queue.get(timeout=10)()
         except SystemExit:
-            return told
+            return told, follower
 
 
 def test_all_then_what_changes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,6 +102,17 @@ def test_a_forgotten_history_is_listed_anew(monkeypatch: pytest.MonkeyPatch) -> 
 def test_an_etcd_that_is_away_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     etcd = Etcd([Unavailable("away"), Unavailable("away"), 5], [[]])
     assert followed(etcd, monkeypatch) == ["away", "away", ("all", 5), ""]
+
+
+def test_a_member_that_ends_watches_at_once_is_asked_ever_more_seldom(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whether it says why or not: it must not cost a processor."""
+    etcd = Etcd([5], [[], [Unavailable("no leader")], []])
+    assert _followed(etcd, monkeypatch)[1]._failures == 3
+    monkeypatch.setattr("hostkit.following._LONGEST_PAUSE", 0.0)  # each lived for longer than that
+    etcd = Etcd([5], [[], [Unavailable("no leader")], []])
+    assert _followed(etcd, monkeypatch)[1]._failures == 1
 
 
 def test_what_is_stopped_tells_nothing() -> None:
