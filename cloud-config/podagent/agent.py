@@ -262,6 +262,9 @@ class Agent:
     # --- Telling ----------------------------------------------------------------------------------
 
     def _report(self) -> None:
+        """Tell how it is, from the first look on, whatever podman said to that."""
+        if self._looked == -math.inf:
+            return
         pods = {} if self._observed is None else {each.id: each for each in self._observed.pods}
         status = Status(
             tuple(
@@ -276,18 +279,18 @@ class Agent:
         self._tell_cluster(status)
         if status != self._status:
             publish(status, self._places)
-            if self._observed is not None:
-                self._note(status, self._observed)
+            if self._observed is not None and not status.draining:
+                self._remember(status, self._observed)
+            if self._status is None:
+                notify.send("READY=1")
             self._status = status
         notify.send("WATCHDOG=1")
 
-    def _note(self, status: Status, observed: "Observed") -> None:
-        """Remember what runs for the next update, and tell systemd that we are up."""
-        if not status.draining:
-            declared = {each.id for each in status.pods}
-            left = any(each.id not in declared for each in observed.pods)
-            keep(self._places, status, left=left)
-        notify.send("READY=1")
+    def _remember(self, status: Status, observed: "Observed") -> None:
+        """Keep what runs for the boot after the next update."""
+        declared = {each.id for each in status.pods}
+        left = any(each.id not in declared for each in observed.pods)
+        keep(self._places, status, left=left)
 
     def _in_cluster(self) -> ClusterStatus | None:
         if self._part is None:
