@@ -2,12 +2,13 @@
 
 import random
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pod_agents import Agent, names, running
+from pod_agents import SECONDS, Agent, names, running
 from pods import FOREVER, SERVER
 
 from network import run
@@ -21,6 +22,27 @@ def agent(tmp_path: Path, podman: Podman) -> Iterator[Agent]:
     made.start()
     yield made
     made.end(signal.SIGKILL)
+
+
+def test_an_agent_without_pods_is_up_after_its_first_look(
+    tmp_path: Path, podman: Podman, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del podman  # it takes away what a test leaves
+    (tmp_path / "root/var/lib/bedplate/pods").mkdir(parents=True)
+    before = tmp_path / "root/var/lib/bedplate/pods/ran.json"
+    before.write_text("left over from when there were pods")
+    agent = Agent(tmp_path / "root")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.bind(str(tmp_path / "notify"))
+        told.settimeout(SECONDS)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        agent.start()
+        try:
+            assert told.recv(100) == b"READY=1"
+            # Nothing is left for it to do at the next boot.
+            agent.until(lambda: not before.exists(), "the record of pods to go")
+        finally:
+            agent.end(signal.SIGKILL)
 
 
 def test_what_is_declared_runs_is_changed_and_goes(agent: Agent) -> None:
