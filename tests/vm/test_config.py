@@ -106,7 +106,10 @@ bedplate:
         apiVersion: v1
         kind: Pod
         metadata: {{name: web}}
-        spec: {{containers: [{{name: web, image: registry.example.org/web}}]}}
+        spec:
+          # Nothing is asked of the network for it.
+          containers:
+            - {{name: web, image: registry.example.org/web, imagePullPolicy: Never}}
   extensions:
     - {{name: greeting, url: "https://10.0.2.2:{https}/greeting", sha256: "{greeting}"}}
   sysctl: {{vm.swappiness: 7}}
