@@ -58,7 +58,7 @@ class Notices:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         opened.bind((0, groups))
         self._sockets.append(opened)
-        self._ready.register(opened)
+        self._ready.register(opened, select.EPOLLIN)  # a socket can always be written to
 
     def __enter__(self) -> Self:
         return self

@@ -146,3 +146,8 @@ def test_a_flood_means_that_everything_may_have_changed(host: Host, notices: Not
     routes = (f"route add 10.{99 + n // 250}.{n % 250}.0/24 dev eth0" for n in range(20_000))
     host.ip(*routes)
     assert until_quiet(notices) == set(Topic)
+
+
+def test_where_nothing_is_told_nobody_wakes(notices: Notices) -> None:
+    """Else the thread that waits for notices takes a whole processor."""
+    assert notices._ready.poll(0) == []
