@@ -34,7 +34,7 @@ from updater.programs import ProgramError, run
 
 _TRIES = 5
 _PROMPT = 60.0  # seconds for what only podman itself takes part in
-_START = 120.0  # seconds for containers to be made and started, on a busy disk
+_START = 300.0  # seconds for containers to be made and started, on a busy disk
 _PULL = 1800.0  # seconds for an image to come, however slow the way
 _NETWORK = "podman"
 _FAILED = re.compile(r"ended with -?\d+: (.*)", re.DOTALL)

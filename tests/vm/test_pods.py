@@ -15,7 +15,10 @@ from faultserver import FaultServer
 from image_registry import PASSWORD, USER, ImageRegistry, busybox
 from site_of_tests import BOOT_SECONDS, Guest, Site, guest_of
 
-_SECONDS = 600.0  # for an emulated host to come to something
+# Four pods that start at once on an emulated host take minutes on a slow machine.
+pytestmark = pytest.mark.thorough
+
+_SECONDS = 1200.0  # for an emulated host to come to something
 _OUT = "/var/lib/fields"  # what the pod `fields` leaves for us to look at
 _SAID = "from the registry's mirror"
 # By a mirror that wants credentials, for a registry that is nowhere (RFC 2606).
@@ -306,7 +309,6 @@ def test_the_status_for_people(pods: Pods) -> None:
     assert {each["id"] for each in told["pods"]} == set(PODS)
 
 
-@pytest.mark.thorough
 def test_a_reboot_loses_and_duplicates_nothing(pods: Pods) -> None:
     before = _containers(pods.guest)
     pods.guest.reboot()
@@ -321,7 +323,6 @@ def test_a_reboot_loses_and_duplicates_nothing(pods: Pods) -> None:
     assert runs == ["once", "once"]
 
 
-@pytest.mark.thorough
 def test_pods_are_drained_before_an_update_and_run_after_it(
     site: Site, server: FaultServer, pods: Pods, tmp_path: Path
 ) -> None:
@@ -340,7 +341,6 @@ def test_pods_are_drained_before_an_update_and_run_after_it(
     assert logs == "made"
 
 
-@pytest.mark.thorough
 def test_a_release_that_breaks_podman_is_taken_back(
     site: Site, server: FaultServer, pods: Pods, tmp_path: Path
 ) -> None:
