@@ -1,14 +1,14 @@
 """Manifests into etcd and out of it: everything is looked at before anything is written."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from hostkit.document.source import Limits, read_bytes
-from hostkit.etcd import Compare, Operation, Outcome, Put
+from hostkit.etcd import Compare, Put, Store
 from podagent.cluster.records import manifest_key
 from podagent.cluster.view import View, Workload, slot_count
 from podagent.manifest import parse
@@ -45,18 +45,6 @@ class Step:
     wanted: Wanted
     change: Change
     revision: int
-
-
-class Store(Protocol):
-    """What of etcd's client is needed here; see `hostkit.etcd.Client`."""
-
-    def transact(
-        self,
-        compare: Sequence[Compare],
-        then: Sequence[Operation],
-        otherwise: Sequence[Operation] = (),
-    ) -> Outcome:
-        """Do `then` if all of `compare` holds, else `otherwise`."""
 
 
 def read_manifests(files: Iterable[Path], stdin: BinaryIO) -> tuple[Wanted, ...]:

@@ -11,12 +11,13 @@ reads nothing there.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from random import Random, SystemRandom
 from typing import Protocol
 
+from hostkit import etcd
 from hostkit.etcd import (
     Compare,
     EtcdError,
@@ -24,7 +25,6 @@ from hostkit.etcd import (
     Granted,
     KeyValue,
     LeaseNotFound,
-    Operation,
     Outcome,
     Put,
     Snapshot,
@@ -63,7 +63,7 @@ class Lost(BedplateError):  # noqa: N818 - the lease is, not the host
     """The lease is no more ours: its traffic must stop at once."""
 
 
-class Store(Protocol):
+class Store(etcd.Store, Protocol):
     """What of etcd's client is needed here; see `hostkit.etcd.Client`."""
 
     def get(self, key: str) -> KeyValue | None:
@@ -71,14 +71,6 @@ class Store(Protocol):
 
     def list(self, prefix: str) -> Snapshot:
         """All keys that start so."""
-
-    def transact(
-        self,
-        compare: Sequence[Compare],
-        then: Sequence[Operation],
-        otherwise: Sequence[Operation] = (),
-    ) -> Outcome:
-        """Do `then` if all of `compare` holds, else `otherwise`."""
 
     def grant(self, seconds: int) -> Granted:
         """A new etcd lease."""

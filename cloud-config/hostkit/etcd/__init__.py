@@ -15,6 +15,7 @@ from hostkit.etcd.values import (
     Outcome,
     Put,
     Snapshot,
+    Store,
 )
 
 __all__ = [
@@ -36,5 +37,6 @@ __all__ = [
     "Put",
     "Refused",
     "Snapshot",
+    "Store",
     "Unavailable",
 ]

@@ -1,8 +1,9 @@
 """What goes to etcd and comes from it."""
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,3 +151,15 @@ class Outcome:
     succeeded: bool
     revision: int
     items: tuple[Snapshot, ...]
+
+
+class Store(Protocol):
+    """What of etcd's `Client` is needed by those who write; tests have a model of it."""
+
+    def transact(
+        self,
+        compare: Sequence[Compare],
+        then: Sequence[Operation],
+        otherwise: Sequence[Operation] = (),
+    ) -> Outcome:
+        """Do `then` if all of `compare` holds, else `otherwise`."""

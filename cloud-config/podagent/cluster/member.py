@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from random import SystemRandom
 
-from hostkit.etcd import Access, Change, Client, EtcdError, LeaseNotFound, Snapshot
+from hostkit.etcd import Access, Change, Client, EtcdError, LeaseNotFound, Snapshot, Store
 from hostkit.following import Follower, Listener, Post
 from hostkit.timing import Timing, boottime
 from hostkit.worker import Worker
@@ -22,7 +22,6 @@ from podagent.cluster.records import ROOT, HostRecord, Report
 from podagent.cluster.tenure import LIMITS, TIMING, Tenure
 from podagent.cluster.transactions import (
     Identity,
-    Store,
     Write,
     agree,
     differences,

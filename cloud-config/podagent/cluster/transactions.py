@@ -6,9 +6,8 @@ and decided on anew.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
-from hostkit.etcd import Compare, Delete, Get, KeyValue, Operation, Outcome, Put
+from hostkit.etcd import Compare, Delete, Get, KeyValue, Operation, Put, Store
 from podagent.cluster.hosts import MACHINE
 from podagent.cluster.plan import Claim, GiveBack, Halt, Step, TakeDown
 from podagent.cluster.records import (
@@ -33,18 +32,6 @@ _MOST_REPORTS = 40  # in one transaction: etcd takes 128 operations, --max-txn-o
 
 class NameTaken(BedplateError):  # noqa: N818 - the host is what is wrong
     """Another machine has this host's name."""
-
-
-class Store(Protocol):
-    """What of etcd's client is needed here; see `hostkit.etcd.Client`."""
-
-    def transact(
-        self,
-        compare: Sequence[Compare],
-        then: Sequence[Operation],
-        otherwise: Sequence[Operation] = (),
-    ) -> Outcome:
-        """Do `then` if all of `compare` holds, else `otherwise`."""
 
 
 @dataclass(frozen=True, slots=True)

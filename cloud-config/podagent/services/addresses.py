@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Network, NetmaskValueError
 from random import Random
-from typing import Protocol
 
-from hostkit.etcd import Compare, Delete, Operation, Outcome, Put
+from hostkit.etcd import Compare, Delete, Operation, Put, Store
 from podagent.cluster.records import manifest_key
 from podagent.cluster.view import Workload
 from podagent.services.records import Held, address_key, encode_address, service_key
@@ -182,18 +181,6 @@ def _pick(first: int, last: int, taken: Sequence[int], random: Random) -> int | 
             break
         number += 1
     return number
-
-
-class Store(Protocol):
-    """What of etcd's client is needed here; see `hostkit.etcd.Client`."""
-
-    def transact(
-        self,
-        compare: Sequence[Compare],
-        then: Sequence[Operation],
-        otherwise: Sequence[Operation] = (),
-    ) -> Outcome:
-        """All of `then` if all of `compare` hold."""
 
 
 def write(store: Store, action: Take | Free) -> bool:

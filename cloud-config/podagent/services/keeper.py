@@ -10,12 +10,12 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from random import SystemRandom
 
-from hostkit.etcd import Access, Client
+from hostkit.etcd import Access, Client, Store
 from hostkit.following import Post
 from podagent.cluster.records import Report
 from podagent.cluster.view import Entry, View, Workload
 from podagent.services import networks
-from podagent.services.addresses import Store, Take, plan, write
+from podagent.services.addresses import Take, plan, write
 from podagent.services.apply import bring
 from podagent.services.desired import Desired, desire
 from podagent.services.endpoints import ready_addresses
