@@ -36,7 +36,10 @@ _TRIES = 5
 _PROMPT = 60.0  # seconds for what only podman itself takes part in
 _START = 300.0  # seconds for containers to be made and started, on a busy disk
 _PULL = 1800.0  # seconds for an image to come, however slow the way
+_REMOVAL = 300.0  # seconds for a pod to go: one that is ended half-way is left in pieces
 _NETWORK = "podman"
+# Its layer is gone, it is not: a removal was cut off (containers/storage, ErrContainerUnknown).
+_LOST = "container not known"
 _FAILED = re.compile(r"ended with -?\d+: (.*)", re.DOTALL)
 
 
@@ -101,6 +104,9 @@ class Podman:
         ours = {each.id for each in self._pods.values() if POD_LABEL in each.labels}
         members = [each for each in containers if each.pod in ours]
         details = self._inspect(members)
+        # What is left of a removal that was cut off: a pod without containers, to be removed again.
+        broken = {each.pod for each in members if each.id not in details}
+        containers = tuple(each for each in containers if each.pod not in broken)
         images = listing.read_images(_ask("images", "--format", "json"))
         self._containers, self._images = members, {each.id: each for each in images}
         status = os.statvfs(self._var)
@@ -108,16 +114,16 @@ class Podman:
         return listing.observed(containers, self._pods.values(), details, images, disk)
 
     def _inspect(self, containers: Collection[Listed]) -> dict[str, Details]:
-        """Details by container; only what may have changed is asked."""
-        new = [each for each in containers if each.seen not in self._details]
-        found: Mapping[str, Details] = {}
-        if new:
-            ids = [each.id for each in new]
-            found = listing.read_details(_ask("container", "inspect", *ids))
-        self._details = {
-            each.seen: found.get(each.id) or self._details[each.seen] for each in containers
+        """Details by container, but for broken ones; only what may have changed is asked."""
+        new = [each.id for each in containers if each.seen not in self._details]
+        found = _details(new) if new else {}
+        known = {
+            each.seen: found.get(each.id) or self._details.get(each.seen) for each in containers
         }
-        return {each.id: self._details[each.seen] for each in containers}
+        self._details = {seen: details for seen, details in known.items() if details}
+        return {
+            each.id: self._details[each.seen] for each in containers if each.seen in self._details
+        }
 
     # --- What to do -------------------------------------------------------------------------------
 
@@ -186,7 +192,7 @@ class Podman:
 
     def _remove(self, pod: str) -> None:
         self._doubt = True
-        _ask("pod", "rm", "--force", "--time", "0", "--ignore", pod)
+        _ask("pod", "rm", "--force", "--time", "0", "--ignore", pod, time_out=_REMOVAL)
         # Files of ConfigMaps and Secrets; podman itself removes what began empty.
         names = _ask("volume", "ls", "--quiet").split()
         own = [name for name in names if name.startswith(volume_prefix(pod))]
@@ -209,6 +215,18 @@ def _ask(*arguments: str, time_out: float = _PROMPT) -> str:
         last = lines[-2 if "failed to start" in lines[-1] and lines[1:] else -1]
         verb = " ".join(each for each in arguments[:2] if not each.startswith("-"))
         raise PodmanError(f"podman {verb}: {last.removeprefix('Error: ')}") from error
+
+
+def _details(ids: Collection[str]) -> dict[str, Details]:
+    """Details of containers by their ids, without those that podman itself cannot look at."""
+    try:
+        return listing.read_details(_ask("container", "inspect", *ids))
+    except PodmanError as error:
+        if _LOST not in str(error):
+            raise
+        if len(ids) == 1:
+            return {}
+    return {name: details for each in ids for name, details in _details([each]).items()}
 
 
 def _stop(grace: float, *which: str) -> None:

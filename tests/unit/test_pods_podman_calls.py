@@ -32,6 +32,7 @@ class Host:
         self.calls: list[tuple[str, ...]] = []
         self.fails: list[str] = []  # what the next calls say before they fail; "" when they do not
         self.volumes = ""
+        self.lost: set[str] = set()  # ids of containers that are listed, and cannot be looked at
         self.during: Callable[[Sequence[str]], None] = lambda _argv: None
 
     def run(self, argv: Sequence[str], *, time_out: float = 60.0) -> str:
@@ -46,6 +47,9 @@ class Host:
                 return self.answers["ps"]
             case ["pod", "ps", *_]:
                 return self.answers["pods"]
+            case ["container", "inspect", *ids] if lost := self.lost.intersection(ids):
+                store = f'getting container from store "{lost.pop()}": container not known'
+                raise ProgramError(f"`podman x` ended with 125: [] | Error: {store}")
             case ["container", "inspect", *ids]:
                 everything = json.loads(self.answers["details"])
                 return json.dumps([each for each in everything if each["Id"] in ids])
@@ -118,6 +122,24 @@ def test_a_container_that_goes_between_two_calls(host: Host, podman: Podman) -> 
     host.fails = ["ended with 125: Error: database is locked"]
     with pytest.raises(PodmanError, match=r"^podman ps: database is locked$"):
         podman.observe()
+
+
+def test_what_a_removal_that_was_cut_off_leaves_is_a_pod_without_containers(
+    host: Host, podman: Podman
+) -> None:
+    """Seen on a host: its pod is removed again, and the others are looked at all the while."""
+    before = {each.id: each for each in podman.observe().pods}
+    host.lost = {podman.container_id("web-2-main")}
+    host.change("web-2-main", State="removing", Pid=0)
+    host.taken()
+    after = {each.id: each for each in podman.observe().pods}
+    assert after["web-2"].containers == ()
+    assert not after["web-2"].running
+    assert {name: pod for name, pod in after.items() if name != "web-2"} == {
+        name: pod for name, pod in before.items() if name != "web-2"
+    }
+    host.lost = set()
+    assert podman.observe().pods[0].containers
 
 
 @pytest.mark.parametrize(

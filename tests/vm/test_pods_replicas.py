@@ -31,6 +31,7 @@ spec:
       containers:
         - name: web
           image: {image}
+          {command}
           ports: [{{containerPort: 80}}]
           readinessProbe: {{httpGet: {{path: /, port: 80}}, periodSeconds: 2, timeoutSeconds: 30}}
 ---
@@ -54,10 +55,12 @@ class Fleet:
         program = str(PROJECT / ".venv/bin/bedplate")
         return run([program, "fleet", *arguments, "--endpoints", endpoints])
 
-    def apply(self, *, replicas: int, tag: str) -> None:
+    def apply(self, *, replicas: int, tag: str, crashing: bool = False) -> None:
         """Declare the workload."""
         path = self._folder / "web.yaml"
-        path.write_text(_MANIFEST.format(replicas=replicas, image=f"{IMAGE}:{tag}"))
+        command = 'command: ["/bin/busybox", "false"]' if crashing else ""
+        text = _MANIFEST.format(replicas=replicas, image=f"{IMAGE}:{tag}", command=command)
+        path.write_text(text)
         self.command("apply", "-f", str(path))
 
     def pods(self) -> Sequence[Mapping[str, Any]]:
@@ -144,14 +147,27 @@ def test_a_change_rolls_through_with_one_down_at_most(fleet: Fleet) -> None:
     fleet.wait_until_ready(replicas=3, tag="2")
 
 
-def test_a_change_that_does_not_come_up_is_taken_back_by_the_old_manifest(fleet: Fleet) -> None:
+def test_a_change_whose_image_is_nowhere_takes_nothing_down(fleet: Fleet) -> None:
     fleet.apply(replicas=3, tag="missing")
 
     def one_waits() -> bool | None:
-        waiting = [each for each in fleet.pods() if not each["ready"]]
-        return True if len(waiting) == 1 and "Image" in waiting[0]["reason"] else None
+        waiting = [each for each in fleet.pods() if "ImagePull" in each["reason"]]
+        return True if len(waiting) == 1 else None
 
     wait_until(one_waits, SECONDS, "a replica whose image is nowhere")
+    assert sum(each["ready"] for each in fleet.pods()) == 3
+    fleet.apply(replicas=3, tag="2")
+    fleet.wait_until_ready(replicas=3, tag="2")
+
+
+def test_a_change_that_does_not_come_up_is_taken_back_by_the_old_manifest(fleet: Fleet) -> None:
+    fleet.apply(replicas=3, tag="1", crashing=True)
+
+    def halted() -> bool | None:
+        state = json.loads(fleet.command("get", "workloads", "--json"))["workloads"][0]
+        return True if state["progress"] == "halted" else None
+
+    wait_until(halted, SECONDS, "the change's halt")
     assert sum(each["ready"] for each in fleet.pods()) == 2
     fleet.apply(replicas=3, tag="2")
     fleet.wait_until_ready(replicas=3, tag="2")
