@@ -70,13 +70,19 @@ class Fleet:
         ]
         return found
 
+    def progress(self) -> str:
+        """How far the change of the workload is."""
+        workloads = json.loads(self.command("get", "workloads", "--json"))["workloads"]
+        return str(workloads[0]["progress"])
+
     def wait_until_ready(self, *, replicas: int, tag: str) -> Sequence[Mapping[str, Any]]:
         """Wait until so many replicas of this version are ready, and no others are there."""
 
         def ready() -> Sequence[Mapping[str, Any]] | None:
             found = self.pods()
             well = [each for each in found if each["ready"]]
-            return found if len(well) == len(found) == replicas else None
+            complete = self.progress() == "complete"
+            return found if complete and len(well) == len(found) == replicas else None
 
         try:
             found = wait_until(ready, SECONDS, f"{replicas} ready replicas of {tag}")
@@ -137,8 +143,7 @@ def test_a_change_rolls_through_with_one_down_at_most(fleet: Fleet) -> None:
     def done() -> bool | None:
         nonlocal fewest
         fewest = min(fewest, sum(each["ready"] for each in fleet.pods()))
-        state = json.loads(fleet.command("get", "workloads", "--json"))["workloads"][0]
-        return True if state["progress"] == "complete" else None
+        return True if fleet.progress() == "complete" else None
 
     wait_until(done, SECONDS, "the end of the change")
     keep_figures(pods_rolling_change_seconds=time.monotonic() - began)
@@ -164,8 +169,7 @@ def test_a_change_that_does_not_come_up_is_taken_back_by_the_old_manifest(fleet:
     fleet.apply(replicas=3, tag="1", crashing=True)
 
     def halted() -> bool | None:
-        state = json.loads(fleet.command("get", "workloads", "--json"))["workloads"][0]
-        return True if state["progress"] == "halted" else None
+        return True if fleet.progress() == "halted" else None
 
     wait_until(halted, SECONDS, "the change's halt")
     assert sum(each["ready"] for each in fleet.pods()) == 2
