@@ -323,11 +323,17 @@ def test_a_reboot_loses_and_duplicates_nothing(pods: Pods) -> None:
     assert runs == ["once", "once"]
 
 
+@pytest.fixture(scope="module")
+def offer(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository that offers release 2; what is added to it the host takes as its successor."""
+    return site.repository(tmp_path_factory.mktemp("offer") / "repository", site.release("2"))
+
+
 def test_pods_are_drained_before_an_update_and_run_after_it(
-    site: Site, server: FaultServer, pods: Pods, tmp_path: Path
+    server: FaultServer, pods: Pods, offer: Path
 ) -> None:
     guest = pods.guest
-    server.set_folder(site.repository(tmp_path / "repository", site.release("2")))
+    server.set_folder(offer)
     guest.machine.monitor.forget_events()
     guest.ask("bedplate-update apply")
     guest.machine.wait_for_reboot(BOOT_SECONDS)
@@ -342,10 +348,10 @@ def test_pods_are_drained_before_an_update_and_run_after_it(
 
 
 def test_a_release_that_breaks_podman_is_taken_back(
-    site: Site, server: FaultServer, pods: Pods, tmp_path: Path
+    site: Site, server: FaultServer, pods: Pods, offer: Path
 ) -> None:
-    bad = site.release("3", "tests/vm/images/podless.yaml")
-    server.set_folder(site.repository(tmp_path / "repository", bad))
+    site.offer(offer, site.release("3", "tests/vm/images/podless.yaml"))
+    server.set_folder(offer)
     rolls_back(pods.guest, "3", tries=1)
     pods.wait_until_all_is_well()
     assert _fetched(pods.guest, 8080) == _SAID
