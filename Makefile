@@ -15,7 +15,7 @@ VM_TESTS := $(LONGEST) $(filter-out $(LONGEST),$(sort $(wildcard tests/vm/test_*
 VM_PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=20 --reruns 1 -r aR
 LAB := $(BIN)/python -m tests.lab
 
-.PHONY: help demo test build verify lint test-unit test-update test-config test-overlay test-pods test-faults fuzz bench clean
+.PHONY: help demo test build verify lint test-unit test-update test-config test-overlay test-pods test-host test-faults fuzz bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,7 +57,7 @@ test-unit: $(READY) ## the tests that need no root, no network and no VM
 	@$(BIN)/pytest -n 2 tests/unit
 
 test-update: $(READY) ## the tests of boot and update, in VMs
-	@$(VM_PYTEST) $(VM_TESTS) --ignore-glob="*/test_config*" --ignore-glob="*/test_overlay*" --ignore-glob="*/test_pods*"
+	@$(VM_PYTEST) $(VM_TESTS) --ignore-glob="*/test_config*" --ignore-glob="*/test_overlay*" --ignore-glob="*/test_pods*" --ignore-glob="*/test_operating*"
 
 test-config: $(READY) ## the tests of cloud-config, without and with VMs
 	@$(BIN)/pytest -n 2 tests/unit/test_config_*.py
@@ -73,6 +73,11 @@ test-pods: $(READY) ## the tests of pods and the fleet, with podman, etcd and nf
 	$(LAB) tests/net/test_pods_*.py tests/net/test_fleet.py
 	$(LAB) --pods tests/podlab
 	$(BIN)/pytest tests/vm/test_pods*.py
+
+test-host: $(READY) ## the tests of the API, certificates, extensions and the reboot lock, with VMs
+	@$(BIN)/pytest -n 2 $(wildcard $(addprefix tests/unit/test_,$(addsuffix *.py,api_ pki host_ lock_ extension_ config_redacted wipe leaving trusted update_override)))
+	$(LAB) tests/net/test_lock.py tests/net/test_journal_files.py
+	$(BIN)/pytest tests/vm/test_operating.py tests/vm/test_extension.py
 
 test-faults: $(READY) ## power cuts at random moments, ten of each kind, and a release that is stuck; long
 	@$(BIN)/pytest tests/fault

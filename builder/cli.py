@@ -4,30 +4,43 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-from builder import build_cli, config_cli, extension_cli, fleet_cli
-from builder.definition import cli as definition_cli
-from builder.trust import cli as trust_cli
-from builder.vm import cli as vm_cli
 from updater.errors import run_main
 
+# Each module with the commands that it has: only that of the one that is asked for is imported.
+AREAS = {
+    "builder.build_cli": ("build",),
+    "builder.extension_cli": ("extension",),
+    "builder.definition.cli": ("definition",),
+    "builder.config_cli": ("config",),
+    "builder.trust.cli": ("keygen", "release", "serve"),
+    "builder.pki_cli": ("pki",),
+    "builder.fleet_cli": ("fleet",),
+    "builder.host_cli": ("host",),
+    "builder.vm.cli": ("run",),
+}
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of every command; each sets `func`, which takes the arguments."""
+
+def parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The parser of every command, or of the area of `command` alone.
+
+    Each command sets `func`, which takes the arguments.
+    """
     top = argparse.ArgumentParser(
         prog="bedplate",
         description="Builds, releases and boots images of a host OS without a login.",
     )
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    areas = (build_cli, extension_cli, definition_cli, config_cli, trust_cli, fleet_cli, vm_cli)
-    for area in areas:
-        area.add_commands(commands)
+    for area in [name for name, has in AREAS.items() if command in has] or AREAS:
+        import_module(area).add_commands(commands)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command: 0 ok, 1 failed, 2 usage or invalid input."""
-    args = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    args = parser(words[0] if words else None).parse_args(words)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
     return run_main(lambda: int(args.func(args)), "interrupted; what was half-done is gone")
 

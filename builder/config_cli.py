@@ -1,9 +1,11 @@
-"""`bedplate config validate|schema|plan|render`: a host's configuration, before it sees it."""
+"""`bedplate config ...`: a host's configuration, before the host sees it."""
 
 import argparse
+import difflib
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +65,26 @@ def add_commands(subparsers: "Subparsers") -> None:
     )
     render.set_defaults(func=_render)
 
+    show = commands.add_parser(
+        "show",
+        help="print a cloud-config with its secrets cut out, as a host shows its own",
+        description="Prints the document without its secrets and its comments: what `bedplate "
+        "host ADDRESS config` gives of the one in force.",
+    )
+    show.add_argument("file", type=Path, metavar="FILE")
+    show.set_defaults(func=_show)
+
+    diff = commands.add_parser(
+        "diff",
+        help="compare two cloud-configs, without showing their secrets",
+        description="Prints a unified diff of both with their secrets cut out; secrets that "
+        "differ have different numbers. Either may be what a host has shown: of secrets that "
+        "were cut out there, only the length is compared. Exits 0 if they are the same, 1 if not.",
+    )
+    diff.add_argument("before", type=Path, metavar="BEFORE")
+    diff.add_argument("after", type=Path, metavar="AFTER")
+    diff.set_defaults(func=_diff)
+
 
 def _add_document(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE")
@@ -104,7 +126,19 @@ def examine(file: Path) -> list[Finding]:
         _desired(document, None, found)
     except InputError as error:
         found += [Finding(str(file), 1, 1, line) for line in str(error).splitlines()]
-    return found
+    return [*found, *_of_certificates(document, file)]
+
+
+def _of_certificates(document: Document, file: Path) -> list[Finding]:
+    """What there is to say of the API's certificates, which a host looks at only when it runs."""
+    api = document.config.bedplate.api
+    if api is None:
+        return []
+    from builder.pki.document import examine as examine_api  # noqa: PLC0415 - as in _desired
+
+    said = examine_api(api, datetime.now(UTC))
+    found = [Finding(str(file), None, None, each) for each in said.problems]
+    return found + [Finding(str(file), None, None, each, "warning") for each in said.warnings]
 
 
 def _in_order(problems: Iterable[Problem], warnings: Iterable[Problem]) -> list[Finding]:
@@ -216,3 +250,28 @@ def _render(arguments: argparse.Namespace) -> int:
             path.chmod(item.mode & 0o777)
     sys.stdout.write(f"{folder}: {len(items)} files and links\n")
     return 0
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from cloudconfig.redacted import redact  # noqa: PLC0415 - as in _desired
+
+    data = read_bytes(arguments.file, LIMITS)
+    sys.stdout.write(redact(data, arguments.file))
+    return 0
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    from cloudconfig import redacted  # noqa: PLC0415 - as in _desired
+
+    files = (arguments.before, arguments.after)
+    found = [read_bytes(file, LIMITS) for file in files]
+    # Numbers are of no use beside a document whose secrets nobody knows any more.
+    known = not any(redacted.was_redacted(data) for data in found)
+    label = redacted.numbered() if known else redacted.bytes_of
+    before, after = (
+        redacted.redact(data, file, label).splitlines(keepends=True)
+        for data, file in zip(found, files, strict=True)
+    )
+    lines = [*difflib.unified_diff(before, after, str(files[0]), str(files[1]))]
+    sys.stdout.writelines(lines)
+    return 1 if lines else 0

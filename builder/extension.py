@@ -31,10 +31,12 @@ from builder.steps.bootstrap import Selection, Variant, bootstrap, unpack
 from builder.steps.disk import slot_uuids
 from builder.steps.toolbox import tool_tree, toolbox
 from builder.steps.tree import entries
+from cloudconfig.extensionimage import SIGNATURE_SPACE, Fits, Note, extension_release
+from updater import manifest
 from updater.errors import InputError
 
 FILES_LIST = "files.txt"
-_SIGNATURE_SPACE = 16384
+_MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def build_extension(
     signer: Signer | None,
     reporter: Reporter,
 ) -> Path:
-    """Build `output`/<name>.raw; without a signer it is one that no host accepts.
+    """Build `output`/<name>.raw; without a signer no host accepts it until it is signed.
 
     Args:
         base: the folder of the build that the extension is for. What that image holds is left
@@ -64,7 +66,7 @@ def build_extension(
         InputError: `base` is not the folder of a build.
         BedplateError: a step failed.
     """
-    there = _files_of(base)
+    there, note = _files_of(base), note_of(definition, base)
     (cache / "work").mkdir(parents=True, exist_ok=True)
     with fixed_umask(), tempfile.TemporaryDirectory(dir=cache / "work") as folder:
         work = Path(folder).resolve()
@@ -82,7 +84,8 @@ def build_extension(
             root = work / "root"
             unpack(tar, root)
             _reduce(root, definition, there, tools)
-            made = _seal(root, work, definition.name, tools, signer)
+            _name(root, note)
+            made = _seal(root, work, note, tools, signer)
             final = output / f"{definition.name}.raw"
             put(made, final)
             step.note(format_size(final.stat().st_size))
@@ -103,6 +106,22 @@ def read_certificate(path: Path) -> x509.Certificate:
         raise InputError(f"{path}: expected a certificate in PEM: {error}") from error
 
 
+def note_of(definition: Definition, base: Path) -> Note:
+    """What an extension for the build in `base` is, and what it fits.
+
+    Raises:
+        InputError: it is for one release alone, and `base` is not the folder of a build.
+    """
+    if definition.fits is Fits.SUITE:
+        of = definition.suite
+    else:
+        path = base / _MANIFEST
+        if not path.is_file():
+            raise InputError(f"{path}: not found; give the folder that `bedplate build` made")
+        of = str(manifest.parse(path.read_bytes()).version)
+    return Note(definition.name, str(definition.version), definition.fits, of)
+
+
 def _files_of(base: Path) -> frozenset[str]:
     """What a build's image holds, relative to its root."""
     path = base / FILES_LIST
@@ -121,25 +140,30 @@ def _reduce(root: Path, definition: Definition, there: frozenset[str], tools: Sa
         if path.name != "usr":
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     write_files(root, laid_files(definition, definition.trees, definition.files))
-    release = root / "usr/lib/extension-release.d" / f"extension-release.{definition.name}"
+
+
+def _name(root: Path, note: Note) -> None:
+    """Write what systemd-sysext(8) takes the extension by."""
+    release = root / "usr/lib/extension-release.d" / f"extension-release.{note.name}"
     release.parent.mkdir(parents=True, exist_ok=True)
-    release.write_text(f"ID=bedplate\nSYSEXT_LEVEL={definition.suite}\n")
+    release.write_text(extension_release(note))
 
 
-def _seal(root: Path, work: Path, name: str, tools: Sandbox, signer: Signer | None) -> Path:
+def _seal(root: Path, work: Path, note: Note, tools: Sandbox, signer: Signer | None) -> Path:
+    name = note.name
     image, verity = work / "extension.erofs", work / "extension.verity"
     sealed = seal.seal(root, image, verity, tools, name=name, epoch=0)
     root_uuid, verity_uuid = slot_uuids(sealed.root_hash)
     definitions = work / "repart.d"
     definitions.mkdir()
+    # Without a signer there is room for a signature, with the note in it.
+    signature = work / "extension.sig"
+    signature.write_bytes(sign(sealed.root_hash, signer, note))
     parts = [
         ("10-root", "root-x86-64", image, f"UUID={root_uuid}"),
         ("20-verity", "root-x86-64-verity", verity, f"UUID={verity_uuid}"),
+        ("30-sig", "root-x86-64-verity-sig", signature, f"SizeMinBytes={SIGNATURE_SPACE}"),
     ]
-    if signer:
-        signature = work / "extension.sig"
-        signature.write_bytes(sign(sealed.root_hash, signer))
-        parts.append(("30-sig", "root-x86-64-verity-sig", signature, "SizeMinBytes=16K"))
     for file, kind, source, extra in parts:
         (definitions / f"{file}.conf").write_text(
             f"[Partition]\nType={kind}\nCopyBlocks={source}\n{extra}\n"
@@ -152,25 +176,28 @@ def _seal(root: Path, work: Path, name: str, tools: Sandbox, signer: Signer | No
     return disk
 
 
-def sign(root_hash: str, signer: Signer) -> bytes:
+def sign(root_hash: str, signer: Signer | None, note: Note | None = None) -> bytes:
     """The content of a verity signature partition: JSON with a detached PKCS#7, zero-padded.
 
-    Discoverable Partitions Specification, "The Partition Type UUIDs", verity signature.
+    Discoverable Partitions Specification, "The Partition Type UUIDs", verity signature. systemd
+    looks only at the keys that it knows, so the note can stand beside them; without a signer it
+    stands there alone, which no host takes for a signature.
     """
-    options = [PKCS7Options.DetachedSignature, PKCS7Options.NoAttributes, PKCS7Options.Binary]
-    signature = (
-        PKCS7SignatureBuilder()
-        .set_data(root_hash.encode())
-        .add_signer(signer.certificate, signer.key, hashes.SHA256())
-        .sign(Encoding.DER, options)
-    )
-    fingerprint = hashlib.sha256(signer.certificate.public_bytes(Encoding.DER)).hexdigest()
-    document = {
-        "rootHash": root_hash,
-        "certificateFingerprint": fingerprint,
-        "signature": base64.b64encode(signature).decode(),
-    }
-    return json.dumps(document).encode().ljust(_SIGNATURE_SPACE, b"\0")
+    document: dict[str, object] = {"rootHash": root_hash}
+    if note:
+        document["extension"] = note.plain()
+    if signer:
+        options = [PKCS7Options.DetachedSignature, PKCS7Options.NoAttributes, PKCS7Options.Binary]
+        signature = (
+            PKCS7SignatureBuilder()
+            .set_data(root_hash.encode())
+            .add_signer(signer.certificate, signer.key, hashes.SHA256())
+            .sign(Encoding.DER, options)
+        )
+        der = signer.certificate.public_bytes(Encoding.DER)
+        document["certificateFingerprint"] = hashlib.sha256(der).hexdigest()
+        document["signature"] = base64.b64encode(signature).decode()
+    return json.dumps(document).encode().ljust(SIGNATURE_SPACE, b"\0")
 
 
 def make_extension_disk(extensions: list[Path], disk: Path, tools: Sandbox) -> None:

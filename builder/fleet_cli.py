@@ -1,4 +1,4 @@
-"""`bedplate fleet get|apply|delete|rollout|schema`: the pods of many hosts, by way of etcd."""
+"""`bedplate fleet get|apply|delete|rollout|lock|schema`: many hosts, by way of etcd."""
 
 import argparse
 import os
@@ -9,9 +9,11 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from builder import fleet_lock_cli, sheets
 from builder.fleet import access, apply, listing, reference, rollout, tables
 from builder.fleet.safe import clean
 from builder.report import emit_json
+from builder.sheets import Sheet
 from cloudconfig.kinds import seconds
 from hostkit.document.reference import as_json
 from hostkit.etcd import Client
@@ -26,10 +28,10 @@ if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
     # What rows are called in JSON, the rows, and how they become a table.
-    Found = tuple[str, Sequence[Any], Callable[..., tables.Sheet]]
+    Found = tuple[str, Sequence[Any], Callable[..., Sheet]]
 
 _MANIFESTS = f"{ROOT}pods/"
-_LISTED: dict[str, tuple[Callable[[View], Sequence[Any]], Callable[..., tables.Sheet]]] = {
+_LISTED: dict[str, tuple[Callable[[View], Sequence[Any]], Callable[..., Sheet]]] = {
     "hosts": (listing.hosts, tables.hosts),
     "pods": (listing.pods, tables.pods),
     "services": (listing.services, tables.services),
@@ -39,7 +41,7 @@ _LISTED: dict[str, tuple[Callable[[View], Sequence[Any]], Callable[..., tables.S
 
 def add_commands(subparsers: "Subparsers") -> None:
     """Add `fleet` to a parser; each command sets `func`, called with the arguments."""
-    group = subparsers.add_parser("fleet", help="see and change the pods of all hosts")
+    group = subparsers.add_parser("fleet", help="see and change what all hosts agree on")
     commands = group.add_subparsers(metavar="COMMAND", required=True)
 
     get = commands.add_parser("get", help="print what is there")
@@ -74,6 +76,7 @@ def add_commands(subparsers: "Subparsers") -> None:
     delete.set_defaults(func=_delete)
 
     _add_rollout(commands)
+    fleet_lock_cli.add_commands(commands, fleet_lock_cli.Common(_add_common, _fleet, _say))
 
     schema = commands.add_parser("schema", help="print the JSON Schema of manifests, for editors")
     schema.add_argument("--markdown", action="store_true", help="print the reference page instead")
@@ -142,7 +145,7 @@ def _get(args: argparse.Namespace) -> int:
         emit_json(document | {"broken": broken})
         return 0
     for _, rows, sheet in found:
-        tables.show(sheet(rows, wide=args.wide))
+        sheets.show(sheet(rows, wide=args.wide))
     for why in broken.values():
         _warn(f"passed over: {why}")
     return 0

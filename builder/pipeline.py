@@ -207,7 +207,7 @@ def _root(site: _Site, tree: Path, ramdisk: Path, step: Step) -> str:
     kernel_release = kernel.kernel_version(tree)
     kernel.take_kernel(tree, site.work / "vmlinuz")
     initrd.gather(tree, ramdisk, site.tools, definition.initrd)
-    root.complete(tree, definition, site.tools, site.options.trust)
+    root.complete(tree, definition, site.tools, site.options.trust, site.packages.lock.epoch)
     names = sorted(str(path.relative_to(tree)) for path in entries(tree))
     (site.out / "files.txt").write_text("".join(f"{name}\n" for name in names))
     report = size_report(site.label, installed, before=unpacked, after=measure(tree))

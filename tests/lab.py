@@ -38,7 +38,10 @@ _PACKAGES = (
     "python3-pyroute2",
     "python3-pytest",
     "python3-requests",
+    "python3-systemd",
+    "python3-tornado",
     "python3-yaml",
+    "systemd-journal-remote",  # writes journal files for tests
     "wireguard-tools",
     "catatonit",
     "conmon",

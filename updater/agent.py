@@ -271,6 +271,16 @@ class Agent:
         self.tell(self._decision)
         programs.reboot()
 
+    def reboot_by_lock(self) -> None:
+        """Likewise, once the reboot lock is ours; may be repeated while that is waited for.
+
+        Raises:
+            ProgramError: the service manager does not take the task.
+        """
+        self._decision = "waiting for the reboot lock, then rebooting into the staged release"
+        self.tell(self._decision)
+        programs.reboot_by_lock()
+
 
 def _is_pending(known: State, release: ReleaseManifest) -> bool:
     pending = known.pending

@@ -7,12 +7,11 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
-from updater import boot, config, health, host, status
+from updater import boot, config, health, host, report, status, wipe
 from updater.context import Context
 from updater.errors import run_main
 from updater.host import Paths
 from updater.status import Health, HealthReport, Status
-from updater.strict import FormatError, render_time
 
 _LOG = logging.getLogger(__name__)
 
@@ -35,15 +34,8 @@ def with_config(context: Context) -> Context:
 
 
 def _status(context: Context, arguments: argparse.Namespace) -> int:
-    context = with_config(context)
-    now = status.build(context.view(context.store.load(), context.slot_name()))
-    try:
-        published = status.parse(context.paths.status.read_bytes())
-        now = replace(now, progress=published.progress, decision=published.decision)
-    except (OSError, FormatError):
-        # Nobody has written one yet.
-        pass
-    _print(json.loads(status.render(now)), _lines(now), as_json=arguments.json)
+    now = report.current(with_config(context))
+    _print(report.document(now), _lines(now), as_json=arguments.json)
     return 0
 
 
@@ -59,6 +51,8 @@ def _lines(now: Status) -> list[str]:
         f"last check  {now.last_check or 'never'}",
         f"last error  {now.last_error or 'none'}",
     ]
+    if now.override:
+        lines.append(f"override    {report.override_text(now.override)}")
     if now.progress:
         step = now.progress
         lines.append(f"progress    {step.step}: {step.done} of {step.total} bytes")
@@ -67,19 +61,10 @@ def _lines(now: Status) -> list[str]:
 
 
 def _history(context: Context, arguments: argparse.Namespace) -> int:
-    events = context.store.load().history
-    document = [
-        {
-            "at": render_time(each.at),
-            "kind": each.kind.value,
-            "version": str(each.version),
-            "detail": each.detail,
-        }
-        for each in events
-    ]
+    document = report.history(context)
     lines = [
-        f"{render_time(each.at)}  {each.kind.value:<12} {each.version} {each.detail}".rstrip()
-        for each in events
+        f"{each['at']}  {each['kind']:<12} {each['version']} {each['detail']}".rstrip()
+        for each in document
     ]
     _print(document, lines or ["nothing has happened yet"], as_json=arguments.json)
     return 0
@@ -94,12 +79,12 @@ def _boot(context: Context, _arguments: argparse.Namespace) -> int:
 
 
 def _health(context: Context, arguments: argparse.Namespace) -> int:
-    report = health.look()
-    status.write_health(context.paths.health, report)
+    found = health.look()
+    status.write_health(context.paths.health, found)
     with_config(context).republish()
-    document = {**asdict(report), "health": report.health.value}
-    _print(document, [f"{report.health.value} {report.detail}".rstrip()], as_json=arguments.json)
-    return 0 if report.health is Health.GOOD else 1
+    document = {**asdict(found), "health": found.health.value}
+    _print(document, [f"{found.health.value} {found.detail}".rstrip()], as_json=arguments.json)
+    return 0 if found.health is Health.GOOD else 1
 
 
 def _mark_good(context: Context, _arguments: argparse.Namespace) -> int:
@@ -108,6 +93,11 @@ def _mark_good(context: Context, _arguments: argparse.Namespace) -> int:
     status.write_health(context.paths.health, HealthReport(Health.GOOD))
     with_config(context).republish()
     _print(None, [done], as_json=False)
+    return 0
+
+
+def _wipe(context: Context, _arguments: argparse.Namespace) -> int:
+    _print(None, [wipe.take(context)], as_json=False)
     return 0
 
 
@@ -153,6 +143,12 @@ def _parser() -> argparse.ArgumentParser:
     add("boot", _boot, "take note of this boot (for a unit)", as_json=False)
     add("health", _health, "say whether this boot is good", as_json=True)
     add("mark-good", _mark_good, "mark the running release good (for a unit)", as_json=False)
+    add(
+        "wipe",
+        _wipe,
+        "empty /var, if that was asked for before the boot (for a unit)",
+        as_json=False,
+    )
     return parser
 
 

@@ -1,8 +1,8 @@
 """The update configuration: fragments as read, merged by key, then validated as a whole.
 
-The image's own defaults come first, then the cloud-config, then the operator's credential. Values
-are read as plain text (so that `off` is a word and `13:30` a time, as in no YAML 1.1 reader) and
-judged here.
+The image's own defaults come first, then the cloud-config, then the operator's credential, then
+what an operator asked for until the next boot (see `override`). Values are read as plain text (so
+that `off` is a word and `13:30` a time, as in no YAML 1.1 reader) and judged here.
 """
 
 import enum
@@ -42,6 +42,7 @@ class Strategy(enum.Enum):
     OFF = "off"
     REBOOT = "reboot"
     WINDOW = "window"
+    ETCD_LOCK = "etcd-lock"
 
 
 class Weekday(enum.IntEnum):
@@ -268,10 +269,15 @@ def load(paths: Iterable[Path]) -> Config:
     Raises:
         ConfigError: see `parse_fragment` and `validate`.
     """
-    return validate(merge(*map(_read, paths)))
+    return validate(merge(*map(read_fragment, paths)))
 
 
-def _read(path: Path) -> Fragment:
+def read_fragment(path: Path) -> Fragment:
+    """Read one file; a missing one is empty.
+
+    Raises:
+        ConfigError: it cannot be read, or see `parse_fragment`.
+    """
     try:
         with path.open("rb") as stream:
             return parse_fragment(stream.read(_MAXIMUM_LENGTH + 1), path)

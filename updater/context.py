@@ -6,18 +6,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from updater import esp, slots, status
-from updater.config import Config
+from updater import esp, override, slots, status
+from updater.config import Config, Strategy
 from updater.errors import BedplateError
 from updater.esp import Esp
 from updater.host import Paths, Running, trusted_now
 from updater.slots import Layout
-from updater.state import State
+from updater.state import Phase, State
 from updater.status import Progress, View
 from updater.store import Store
 from updater.strict import FormatError
 
 _LOG = logging.getLogger(__name__)
+_LONGEST_NOTE = 2000  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,20 @@ class Context:
     ) -> View:
         """What a status is made of."""
         health = status.read_health(self.paths.health)
-        return View(self.running, slot, self.config, state, health, decision, progress)
+        decision = self._waits_for(state) or decision
+        asked = override.read(self.paths)
+        return View(self.running, slot, self.config, state, health, decision, progress, asked)
+
+    def _waits_for(self, state: State) -> str:
+        """What keeps a staged release from taking over, as who asks for the reboot lock says."""
+        locks = self.config is not None and self.config.strategy is Strategy.ETCD_LOCK
+        if not locks or state.phase is not Phase.STAGED:
+            return ""
+        try:
+            with self.paths.lock_note.open("rb") as stream:
+                return stream.read(_LONGEST_NOTE).decode(errors="replace").strip()
+        except OSError:
+            return ""
 
     def publish(self, view: View) -> None:
         """Write status and metrics; a full /run must not stop an update."""

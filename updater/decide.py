@@ -142,10 +142,13 @@ def window_wait(window: Window, now: datetime) -> timedelta:
 
 
 def reboot_wait(strategy: Strategy, window: Window | None, now: datetime) -> timedelta | None:
-    """How long until the host may reboot by itself; None when it never may."""
+    """How long until the host may reboot by itself; None when it never may.
+
+    With a lock the window counts as well, if there is one; the lock itself is not asked for here.
+    """
     if strategy is Strategy.OFF:
         return None
-    if strategy is Strategy.WINDOW and window is not None:
+    if strategy in (Strategy.WINDOW, Strategy.ETCD_LOCK) and window is not None:
         return window_wait(window, now)
     return timedelta()
 

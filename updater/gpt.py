@@ -1,7 +1,8 @@
 """GPT partition tables, read and rewritten so that a power cut always leaves a valid one.
 
-Source: UEFI specification 2.10, section 5.3. Only names and unique GUIDs are ever changed here;
-partitions never move. Sectors are the disk's logical ones, "LBA" counts them.
+Source: UEFI specification 2.10, section 5.3. Only names and unique GUIDs are changed here, and one
+entry is taken out (see `wipe`); partitions never move. Sectors are the disk's logical ones, "LBA"
+counts them.
 """
 
 import fcntl
@@ -108,6 +109,18 @@ class Table:
         kind, _, first, last, attributes, _ = _ENTRY.unpack_from(self.array, at)
         entry = _ENTRY.pack(kind, unique.bytes_le, first, last, attributes, name)
         return replace(self, array=self.array[:at] + entry + self.array[at + _ENTRY.size :])
+
+    def without(self, number: int) -> "Table":
+        """The same table with an entry unused; its partition's bytes stay where they are.
+
+        Raises:
+            GptError: no such entry.
+        """
+        if all(entry.number != number for entry in self.entries):
+            raise GptError(f"partition {number} is not in the table")
+        at = (number - 1) * _ENTRY.size
+        unused = bytes(_ENTRY.size)
+        return replace(self, array=self.array[:at] + unused + self.array[at + _ENTRY.size :])
 
 
 def _sectors(length: int, sector: int) -> int:

@@ -64,6 +64,11 @@ class Paths:
         return self.runtime / "notes"
 
     @property
+    def lock_note(self) -> Path:
+        """What is to be seen of the reboot lock while there is anything to be seen."""
+        return self.notes / "lock"
+
+    @property
     def metrics(self) -> Path:
         """The metrics in Prometheus' text format."""
         return self.runtime / "metrics/update.prom"
@@ -94,9 +99,19 @@ class Paths:
         return self.root / "etc/bedplate/update.json"
 
     @property
-    def configurations(self) -> tuple[Path, ...]:
-        """All that says what the updater does; a later one wins key by key."""
+    def override(self) -> Path:
+        """What an operator asked for until the next boot."""
+        return self.runtime / "update-override.json"
+
+    @property
+    def configured_below(self) -> tuple[Path, ...]:
+        """All that says what the updater does at every boot; a later one wins key by key."""
         return self.defaults, self.configured, self.credential
+
+    @property
+    def configurations(self) -> tuple[Path, ...]:
+        """All that says what the updater does now; a later one wins key by key."""
+        return *self.configured_below, self.override
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from updater.errors import BedplateError
 
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 _KEPT_LINES = 10
+_REBOOT_UNIT = "bedplate-reboot.service"
 _TIME_OUT = 60.0
 
 
@@ -81,7 +82,25 @@ def reboot() -> None:
 
     The shutdown follows within minutes, whatever becomes of the pods (docs/adr/0050).
     """
-    start_unit("bedplate-reboot.service")
+    start_unit(_REBOOT_UNIT)
+
+
+def reboot_by_lock() -> None:
+    """Ask for a reboot once the reboot lock is ours; it returns at once, and may be repeated.
+
+    What waits for the lock looks for itself whether a reboot is still wanted (docs/adr/0057).
+    """
+    start_unit("bedplate-reboot-locked.service")
+
+
+def is_rebooting() -> bool:
+    """Whether a reboot was asked for by `reboot`, and the pods are leaving.
+
+    Raises:
+        ProgramError: the service manager cannot be asked.
+    """
+    found = show_unit(_REBOOT_UNIT, ("ActiveState", "Job"))
+    return bool(found.get("Job")) or found.get("ActiveState") == "activating"
 
 
 def reboot_now() -> None:
@@ -92,6 +111,15 @@ def reboot_now() -> None:
 def start_unit(unit: str) -> None:
     """Queue a start job for `unit` without waiting for it."""
     run(("systemctl", "--no-block", "start", unit))
+
+
+def signal_unit(unit: str, name: str) -> None:
+    """Send the main process of `unit` a signal, such as SIGHUP.
+
+    Raises:
+        ProgramError: it does not run, or the service manager cannot be asked.
+    """
+    run(("systemctl", "kill", "--kill-whom=main", f"--signal={name}", unit))
 
 
 def show_unit(unit: str, properties: Sequence[str]) -> Mapping[str, str]:

@@ -16,6 +16,8 @@ from updater.version import Version, VersionError
 ESP = UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
 ROOT = UUID("4f68bce3-e8cd-4db1-96e7-fbcaf984b709")
 ROOT_VERITY = UUID("2c7357ed-ebd2-46d9-aec1-23d437ec2bf5")
+VAR = UUID("4d21b016-b534-45c2-a9fb-5c16e091fd2d")
+VAR_LABEL = "bedplate_var"  # images/base: repart.d/40-var.conf
 EMPTY_LABEL = "_empty"
 _LABEL_PREFIX = "bedplate_"
 

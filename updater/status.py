@@ -22,7 +22,7 @@ _MAXIMUM_LENGTH = 256 * 1024
 _KEYS = (
     *("schema", "version", "slot", "root_hash", "channel", "server", "strategy", "state"),
     *("pending", "progress", "tries", "rejected", "decision", "last_check", "last_error"),
-    *("health", "health_detail"),
+    *("health", "health_detail", "override"),
 )
 
 
@@ -54,6 +54,14 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
+class Override:
+    """What an operator asked for until the next boot; None is as configured."""
+
+    channel: str | None
+    strategy: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """Everything that a person or a program wants to know of the updater.
 
@@ -77,6 +85,7 @@ class Status:
     last_error: str
     health: Health
     health_detail: str
+    override: Override | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +107,7 @@ class View:
     health: HealthReport
     decision: str = ""
     progress: Progress | None = None
+    override: Override | None = None
 
 
 def _time(moment: datetime | None) -> str | None:
@@ -127,6 +137,7 @@ def build(view: View) -> Status:
         last_error=state.last_error,
         health=view.health.health,
         health_detail=view.health.detail,
+        override=view.override,
     )
 
 
@@ -154,6 +165,13 @@ def _parse_progress(fields: Fields) -> Progress | None:
         inner.integer("total", 0, 2**63),
         inner.integer("fetched", 0, 2**63),
     )
+
+
+def _parse_override(fields: Fields) -> Override | None:
+    if fields.values["override"] is None:
+        return None
+    inner = fields.fields("override", ("channel", "strategy"))
+    return Override(_optional(inner, "channel"), _optional(inner, "strategy"))
 
 
 def parse(data: bytes) -> Status:
@@ -186,6 +204,7 @@ def parse(data: bytes) -> Status:
             fields.text("health", "|".join(each.value for each in Health), "a known health")
         ),
         health_detail=_text(fields, "health_detail"),
+        override=_parse_override(fields),
     )
 
 
@@ -255,6 +274,18 @@ def _read(path: Path) -> Status | None:
         return parse(path.read_bytes())
     except (OSError, FormatError):
         return None
+
+
+def restate(status_path: Path, notable_path: Path, decision: str) -> None:
+    """Put another decision into the status that is published, if there is one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    before = _read(status_path)
+    if before is not None and before.decision != decision:
+        write_atomic(status_path, render(replace(before, decision=decision)))
+        write_atomic(notable_path, b"")
 
 
 def publish(view: View, status_path: Path, metrics_path: Path, notable_path: Path) -> None:

@@ -136,7 +136,7 @@ def session(repository: Repository, now: datetime) -> Iterator[Session]:
     """
     cache = Cache(repository.cache)
     fetcher = MetadataFetcher(repository.proxy)
-    first = _first_root(repository.first_root)
+    first = first_root(repository.first_root)
     with _explained(repository, now):
         cache.open(first)
         try:
@@ -147,7 +147,12 @@ def session(repository: Repository, now: datetime) -> Iterator[Session]:
             cache.commit(first, fetcher.roots)
 
 
-def _first_root(path: Path) -> bytes:
+def first_root(path: Path) -> bytes:
+    """The image's own root, where trust starts.
+
+    Raises:
+        TrustError: it cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:

@@ -101,17 +101,33 @@ class Cache:
         """
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir(parents=True)
+        if newest := self._newest_whole():
+            for path in newest.glob("*.json"):
+                shutil.copyfile(path, self.work / path.name)
+        for path in self.work.glob("*.root.json"):
+            path.unlink()
+        self._lay_out(chain(first, self._stored_roots()))
+
+    def read(self, first: bytes) -> tuple[bytes, dict[str, bytes]]:
+        """The newest proved root, and the other roles' metadata by role, unproved; changes nothing.
+
+        Raises:
+            RepositoryError: `first` is no root.
+        """
+        proved = chain(first, self._stored_roots())
+        newest = self._newest_whole()
+        files = _contents(newest) if newest else {}
+        others = {name.removesuffix(".json"): data for name, data in files.items() if data}
+        return proved[max(proved)], others
+
+    def _stored_roots(self) -> dict[int, bytes]:
         stored = read_roots(self._current())
         for generation in self._newest_first():
             stored = {**read_roots(generation), **stored}
-        for generation in self._newest_first():
-            if _whole(generation):
-                for path in generation.glob("*.json"):
-                    shutil.copyfile(path, self.work / path.name)
-                break
-        for path in self.work.glob("*.root.json"):
-            path.unlink()
-        self._lay_out(chain(first, stored))
+        return stored
+
+    def _newest_whole(self) -> Path | None:
+        return next((each for each in self._newest_first() if _whole(each)), None)
 
     def _lay_out(self, proved: Mapping[int, bytes]) -> None:
         for version, data in proved.items():

@@ -9,9 +9,9 @@ import math
 import time
 from collections.abc import Callable
 
-from updater import boot, decide, notify, status
+from updater import boot, decide, notify, programs, status
 from updater.agent import Agent
-from updater.config import Config
+from updater.config import Config, Strategy
 from updater.context import Context
 from updater.errors import BedplateError, NotYetError
 from updater.state import Phase
@@ -50,6 +50,8 @@ class Turns:
             return _TRIAL_PAUSE
         try:
             with locked(self._context.paths.update_lock, wait=False):
+                if self._leaves():
+                    return _REBOOT_PAUSE
                 self._update()
                 pause = self._reboot_wait()
                 if pause > 0:
@@ -58,6 +60,19 @@ class Turns:
         except BusyError as error:
             _LOG.info("%s", error)
             return _BUSY_PAUSE
+
+    def _leaves(self) -> bool:
+        """Whether the pods leave already: who has the reboot lock asks for the reboot, not us.
+
+        What would be staged meanwhile would be cut short.
+        """
+        if self._config.strategy is not Strategy.ETCD_LOCK:
+            return False
+        try:
+            return programs.is_rebooting()
+        except BedplateError as error:
+            _LOG.warning("%s", error)
+            return False
 
     def _update(self) -> None:
         try:
@@ -96,10 +111,15 @@ class Turns:
         return max(pause.total_seconds(), delay)
 
     def _reboot(self) -> float:
+        locks = self._config.strategy is Strategy.ETCD_LOCK
         try:
-            self._agent.reboot()
+            if locks:
+                self._agent.reboot_by_lock()
+            else:
+                self._agent.reboot()
         except BedplateError as error:
             self._failures += 1
             self._agent.failed(error)
             return self._next_check()
-        return _REBOOT_PAUSE
+        # The lock may be long in coming, and a newer release before it.
+        return self._next_check() if locks else _REBOOT_PAUSE

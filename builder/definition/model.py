@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
+from cloudconfig.extensionimage import Fits
 from hostkit.document.kinds import Choice, LocalPath, Mode, Parsed, Plain, Size, Text
 from hostkit.document.schema import ListOf, MapOf, Section, key
 from updater import config
@@ -267,6 +268,12 @@ class Definition:
         VERSION, "The oldest version that may update to this one.", default=None
     )
     release: Release = key(Section(Release), "The release on the wire.", default=Release())
+    fits: Fits = key(
+        Choice(Fits),
+        "For a system extension: which releases it is laid over. `suite`: all of this Debian"
+        " release; `release`: the one it is built for alone, as one with kernel modules needs.",
+        default=Fits.SUITE,
+    )
 
 
 def _definition_problem(definition: Definition) -> str | None:

@@ -1,13 +1,6 @@
-"""Rows for people: a table on a terminal, plain lines elsewhere."""
+"""Rows for people."""
 
-import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from builder.fleet.listing import (
     HostLeaseRow,
@@ -17,28 +10,10 @@ from builder.fleet.listing import (
     SubnetRow,
     WorkloadRow,
 )
+from builder.sheets import BAD, BUSY, GOOD, Row, Sheet
 
 SHORT = 48  # characters of a cell that may be long, without --wide
-_GOOD, _BUSY, _BAD = "green", "yellow", "bold red"
-_PROGRESS = {"complete": _GOOD, "progressing": _BUSY, "halted": _BAD, "refused": _BAD}
-_NOTHING = "-"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """The cells of a line, in the order of the columns, and its style on a terminal."""
-
-    cells: tuple[str, ...]
-    style: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Sheet:
-    """A table as it is to be shown."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+_PROGRESS = {"complete": GOOD, "progressing": BUSY, "halted": BAD, "refused": BAD}
 
 
 def hosts(rows: Iterable[HostRow], *, wide: bool) -> Sheet:
@@ -62,7 +37,7 @@ def hosts(rows: Iterable[HostRow], *, wide: bool) -> Sheet:
                     *((_pairs(each.labels.items()),) if wide else ()),
                     _long(each.why, wide=wide),
                 ),
-                "" if each.accepts else _BUSY,
+                "" if each.accepts else BUSY,
             )
             for each in rows
         ),
@@ -93,7 +68,7 @@ def workloads(rows: Iterable[WorkloadRow], *, wide: bool) -> Sheet:
 def _pod_style(pod: PodRow) -> str:
     if pod.ready or pod.phase == "Succeeded":
         return ""
-    return _BAD if pod.phase == "Refused" else _BUSY
+    return BAD if pod.phase == "Refused" else BUSY
 
 
 def pods(rows: Iterable[PodRow], *, wide: bool) -> Sheet:
@@ -138,7 +113,7 @@ def services(rows: Iterable[ServiceRow], *, wide: bool) -> Sheet:
                     ",".join(each.ports),
                     _list(each.ready, wide=wide),
                 ),
-                "" if each.ready else _BUSY,
+                "" if each.ready else BUSY,
             )
             for each in rows
         ),
@@ -165,7 +140,7 @@ def subnets(rows: Iterable[SubnetRow], *, wide: bool) -> Sheet:
                     *((each.lease,) if wide else ()),
                     _long(each.problem, wide=wide),
                 ),
-                _BAD if each.problem else "",
+                BAD if each.problem else "",
             )
             for each in rows
         ),
@@ -187,34 +162,6 @@ def host_leases(rows: Iterable[HostLeaseRow], *, wide: bool) -> Sheet:
             for each in rows
         ),
     )
-
-
-def show(sheet: Sheet) -> None:
-    """Write a sheet to stdout."""
-    if sys.stdout.isatty():
-        table = Table(*sheet.columns, title=sheet.title, title_justify="left", box=box.SIMPLE_HEAD)
-        for row in sheet.rows:
-            table.add_row(*map(Text, row.cells), style=row.style)
-        Console().print(table)
-        return
-    sys.stdout.write("".join(f"{line}\n" for line in plain(sheet)) + "\n")
-
-
-def plain(sheet: Sheet) -> list[str]:
-    """A sheet as lines in columns; what is empty is a dash.
-
-    Only the last cell of a line has blanks in it, so that other programs find the others by their
-    number.
-    """
-    lines = [sheet.columns, *(row.cells for row in sheet.rows)]
-    filled = [[cell or _NOTHING for cell in line] for line in lines]
-    widths = [max(map(len, column)) for column in zip(*filled, strict=True)]
-    return [_columns(line, widths) for line in filled]
-
-
-def _columns(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-    return "  ".join(padded).rstrip()
 
 
 def _long(text: str, *, wide: bool) -> str:

@@ -10,6 +10,7 @@ from builder.definition.render import laid_files, write_files
 from builder.run import Sandbox
 from builder.steps import kernel, overlay, prune, python
 from builder.steps.tree import entries, listed
+from builder.steps.users import make_users
 
 _MOUNT_POINTS = ("boot", "dev", "home", "mnt", "opt", "proc", "root", "run", "sys", "tmp", "var")
 
@@ -34,7 +35,7 @@ def prepare(tree: Path, definition: Definition, tools: Sandbox, epoch: int) -> N
     )
 
 
-def complete(tree: Path, definition: Definition, tools: Sandbox, trust: Trust) -> None:
+def complete(tree: Path, definition: Definition, tools: Sandbox, trust: Trust, epoch: int) -> None:
     """Add what is ours, and take away what a host does not need.
 
     Raises:
@@ -48,6 +49,7 @@ def complete(tree: Path, definition: Definition, tools: Sandbox, trust: Trust) -
     python.add_launchers(tree, programs)
     _clear_setuid(tree, definition.setuid)
     write_files(tree, laid_files(definition, definition.trees, definition.files))
+    make_users(tree, tools, epoch)
     overlay.want_units(tree, definition.units.wanted)
     overlay.require_units(tree, "boot-complete.target", definition.health.units)
     overlay.mask_units(tree, definition.units.masked)

@@ -4,15 +4,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
 from builder.report import emit_json, format_size
+from builder.sheets import BAD, BUSY, GOOD, Row, Sheet, show
 from builder.trust.status import RepositoryStatus, RoleStatus, Validity, as_json
 from updater.strict import render_time
 
-_STYLE = {Validity.VALID: "green", Validity.DUE: "yellow", Validity.EXPIRED: "bold red"}
+_STYLE = {Validity.VALID: GOOD, Validity.DUE: BUSY, Validity.EXPIRED: BAD}
 
 
 def show_result(message: str, details: Mapping[str, object], *, as_document: bool) -> None:
@@ -28,10 +25,8 @@ def show_status(status: RepositoryStatus, *, as_document: bool) -> None:
     if as_document:
         emit_json(as_json(status))
         return
-    _show_table(
-        "Roles",
-        ("role", "version", "expires", "left", "state", "keys"),
-        [
+    roles = tuple(
+        Row(
             (
                 role.role,
                 str(role.version),
@@ -39,15 +34,14 @@ def show_status(status: RepositoryStatus, *, as_document: bool) -> None:
                 in_words(role.left),
                 role.validity.value,
                 f"{role.threshold} of {len(role.keys)}: {', '.join(role.keys)}",
-            )
-            for role in status.roles
-        ],
-        [_STYLE[role.validity] for role in status.roles],
+            ),
+            _STYLE[role.validity],
+        )
+        for role in status.roles
     )
-    _show_table(
-        "Releases",
-        ("release", "image", "built", "download", "root hash", "channels"),
-        [
+    show(Sheet("Roles", ("role", "version", "expires", "left", "state", "keys"), roles))
+    releases = tuple(
+        Row(
             (
                 str(release.manifest.version),
                 f"{release.manifest.image} {release.manifest.architecture}",
@@ -56,23 +50,24 @@ def show_status(status: RepositoryStatus, *, as_document: bool) -> None:
                 release.manifest.root.hash[:16],
                 ", ".join(release.channels) or "none",
             )
-            for release in status.releases
-        ],
+        )
+        for release in status.releases
     )
-    _show_table(
-        "Channels",
-        ("channel", "release", "promoted", "waves"),
-        [
+    columns = ("release", "image", "built", "download", "root hash", "channels")
+    show(Sheet("Releases", columns, releases))
+    channels = tuple(
+        Row(
             (
                 channel.channel,
                 str(promotion.version),
                 render_time(promotion.promoted),
                 ", ".join(f"{wave.percent}%@{render_time(wave.start)}" for wave in promotion.waves),
             )
-            for channel in status.channels
-            for promotion in channel.releases
-        ],
+        )
+        for channel in status.channels
+        for promotion in channel.releases
     )
+    show(Sheet("Channels", ("channel", "release", "promoted", "waves"), channels))
 
 
 def warn_of_due(roles: Sequence[RoleStatus]) -> None:
@@ -89,22 +84,3 @@ def in_words(left: timedelta) -> str:
     """How long, in days where it is two or more: "539 d", "36 h", "0 h" when it is over."""
     hours = max(int(left.total_seconds()) // 3600, 0)
     return f"{hours // 24} d" if hours >= 48 else f"{hours} h"
-
-
-def _show_table(
-    title: str,
-    columns: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    styles: Sequence[str] = (),
-) -> None:
-    if sys.stdout.isatty():
-        table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD)
-        for number, row in enumerate(rows):
-            table.add_row(*row, style=styles[number] if styles else None)
-        Console(markup=False).print(table)
-        return
-    widths = [max(len(row[column]) for row in [columns, *rows]) for column in range(len(columns))]
-    for row in [columns, *rows]:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        sys.stdout.write("  ".join(cells).rstrip() + "\n")
-    sys.stdout.write("\n")

@@ -10,38 +10,50 @@ _BLOCK = re.compile(
 _SEQUENCE, _BIT_STRING = 0x30, 0x03
 
 
+def blocks(text: str) -> tuple[tuple[str, bytes], ...]:
+    """Every block in `text`: its label, and what it holds in DER; nothing else counts.
+
+    Raises:
+        ValueError: there is none, or one is broken; it says which.
+    """
+    found = []
+    parts = _BLOCK.findall(text)
+    if len(parts) != text.count("-----BEGIN ") or not parts:
+        raise ValueError("no whole -----BEGIN CERTIFICATE----- block")
+    for number, (label, body) in enumerate(parts, 1):
+        try:
+            found.append((label, base64.b64decode("".join(body.split()), validate=True)))
+        except binascii.Error:
+            raise ValueError(f"block {number} is no valid base64") from None
+    return tuple(found)
+
+
 def certificates(text: str) -> tuple[bytes, ...]:
     """The certificates in `text`, each in DER; what stands around the blocks counts for nothing.
 
     Raises:
         ValueError: there is none, or a block is broken or is something else; it says which.
     """
-    blocks = _BLOCK.findall(text)
-    if len(blocks) != text.count("-----BEGIN ") or not blocks:
-        raise ValueError("no whole -----BEGIN CERTIFICATE----- block")
-    found = []
-    for number, (label, body) in enumerate(blocks, 1):
+    found = blocks(text)
+    for number, (label, der) in enumerate(found, 1):
         if label != "CERTIFICATE":
             raise ValueError(f"block {number} is a {label.lower()}, not a certificate")
-        try:
-            der = base64.b64decode("".join(body.split()), validate=True)
-        except binascii.Error:
-            raise ValueError(f"block {number} is no valid base64") from None
-        if not _is_certificate(der):
+        if not is_signed(der):
             raise ValueError(f"block {number} is no X.509 certificate, or is cut short")
-        found.append(der)
-    return tuple(found)
+    return tuple(der for _, der in found)
 
 
-def in_pem(der: bytes) -> str:
-    """One certificate in PEM, 64 characters a line."""
+def in_pem(der: bytes, label: str = "CERTIFICATE") -> str:
+    """One block in PEM, 64 characters a line."""
     text = base64.b64encode(der).decode()
     lines = [text[at : at + 64] for at in range(0, len(text), 64)]
-    return "\n".join(("-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""))
+    return "\n".join((f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", ""))
 
 
-def _is_certificate(der: bytes) -> bool:
-    """Whether it is a SEQUENCE of a SEQUENCE, a SEQUENCE and a BIT STRING (RFC 5280, 4.1).
+def is_signed(der: bytes) -> bool:
+    """Whether it is a SEQUENCE of a SEQUENCE, a SEQUENCE and a BIT STRING (RFC 5280, 4.1 and 5.1).
+
+    That is what certificates and revocation lists are.
 
     A library that reads all of it would cost a small host seconds to import.
     """

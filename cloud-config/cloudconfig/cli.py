@@ -80,6 +80,20 @@ def _check(places: Places, _arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _extensions(places: Places, arguments: argparse.Namespace) -> int:
+    from cloudconfig import extensions  # noqa: PLC0415 - boots ask for none
+
+    found = extensions.judge(extensions.observe(places), {})
+    if arguments.tell:
+        extensions.tell(found, places)
+    elif arguments.json:
+        document = {"schema": 1, "extensions": [each.plain() for each in found]}
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    else:
+        sys.stdout.writelines(f"{each}\n" for each in found)
+    return 0
+
+
 def _prepared(places: Places) -> Prepared:
     given, status = intake.take(places, Stage.RUNNING)
     return host.prepare(given, places, status)
@@ -121,11 +135,16 @@ def _parser() -> argparse.ArgumentParser:
         ("plan", "read the document again, and show what would change"),
         ("apply", "read the document again, and make the host what it says"),
         ("check", "exit 1 unless the present document is in force"),
+        ("extensions", "the system extensions, and why one is refused"),
         ("boot", "what the units run"),
     ):
         command = commands.add_parser(name, help=help_text, description=help_text)
-        if name in {"status", "plan", "apply"}:
+        if name in {"status", "plan", "apply", "extensions"}:
             command.add_argument("--json", action="store_true", help="for machines")
+        if name == "extensions":
+            command.add_argument(
+                "--tell", action="store_true", help="the console and the journal, of those refused"
+            )
         if name == "boot":
             command.add_argument("stage", choices=[Stage.EARLY.value, Stage.NETWORK.value])
     return parser
@@ -135,6 +154,7 @@ _COMMANDS: dict[str, Command] = {
     "apply": _apply,
     "boot": _boot,
     "check": _check,
+    "extensions": _extensions,
     "plan": _plan,
     "status": _status,
 }

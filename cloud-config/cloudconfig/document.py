@@ -49,11 +49,26 @@ def read_document(data: bytes, file: Path, variables: Mapping[str, str] | None =
     Raises:
         DocumentError: all that is wrong with it, each with its line and column.
     """
-    text = decode(_unpacked(data, file), file, LIMITS)
-    _check_header(text, file)
+    text = _text(data, file)
     if variables is not None:
         text = substitute(text, variables)
     return _typed(parse(text, file, LIMITS) if _says_anything(text) else None, file)
+
+
+def read_tree(data: bytes, file: Path) -> Node | None:
+    """What `data` says as it stands, whatever it means; None if it says nothing.
+
+    Raises:
+        DocumentError: it is no cloud-config, or no YAML.
+    """
+    text = _text(data, file)
+    return parse(text, file, LIMITS) if _says_anything(text) else None
+
+
+def _text(data: bytes, file: Path) -> str:
+    text = decode(_unpacked(data, file), file, LIMITS)
+    _check_header(text, file)
+    return text
 
 
 def _unpacked(data: bytes, file: Path) -> bytes:

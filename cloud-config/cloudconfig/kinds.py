@@ -162,6 +162,8 @@ BASE_URL = Text(
     limit=2048,
     secret=True,
 )
+# As flannel and locksmith are told of etcd; whatever it is, there may be a password in it.
+ENDPOINTS = Text("one line of text", _LINE, limit=4096, secret=True)
 # URLs of etcd. Somebody may write a password into one; flannel takes a last comma, too.
 _ORIGIN = rf"https?://{_HOST}(:({_PORT}))?/?"
 ORIGIN = Text(

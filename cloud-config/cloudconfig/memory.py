@@ -54,7 +54,9 @@ def save(memory: Memory, places: Places) -> None:
         }
         if folder == places.runtime:
             document |= {"commands": commands, "accounts": sorted(memory.accounts)}
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The status beside it is for anybody.
+        mode = 0o711 if folder == places.runtime else 0o700
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
         write_atomic(folder / "memory.json", json.dumps(document).encode(), mode=0o600)
 
 

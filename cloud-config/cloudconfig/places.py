@@ -38,6 +38,11 @@ class Places:
         return self.root / "run/bedplate/notes/config"
 
     @property
+    def extensions_note(self) -> Path:
+        """What the console shows of system extensions; there while one is refused."""
+        return self.root / "run/bedplate/notes/extensions"
+
+    @property
     def network_wanted(self) -> Path:
         """There while a source on the network has still to be asked."""
         return self.runtime / "network-wanted"

@@ -242,29 +242,36 @@ def _commands(desired: Desired, observed: Observed, changed: Collection[str]) ->
     ]
 
 
+def summary(change: Change) -> str:
+    """A change for people, in one line; nothing of a file's content is in it."""
+    if isinstance(change, Put):
+        return _summary_of_put(change)
+    if isinstance(change, Drop):
+        return f"{'restore' if change.original else 'remove'} {change.path}"
+    if isinstance(change, SetHostname):
+        return f"set the hostname to {change.name}"
+    if isinstance(change, ReloadManager):
+        return " ".join(("reload systemd's units", *(f"start {name}" for name in change.wanted)))
+    if isinstance(change, React):
+        return f"{change.reaction.value} {change.unit}"
+    return f"{change.verb.value} {change.unit}"
+
+
+def _summary_of_put(change: Put) -> str:
+    item = change.item
+    if isinstance(item, Link):
+        return f"link {item.path} -> {item.target}"
+    verb = "change" if change.was else "write"
+    head = f"{verb} {item.path} ({item.mode:04o} {item.owner}:{item.group})"
+    return f"{head} from {item.url}" if isinstance(item, Fetched) else head
+
+
 def describe(change: Change) -> list[str]:
     """A change for people; the difference of a text, unless it is secret."""
-    if isinstance(change, Put):
-        return _describe_put(change)
-    if isinstance(change, Drop):
-        return [f"{'restore' if change.original else 'remove'} {change.path}"]
-    if isinstance(change, SetHostname):
-        return [f"set the hostname to {change.name}"]
-    if isinstance(change, ReloadManager):
-        return [" ".join(("reload systemd's units", *(f"start {name}" for name in change.wanted)))]
-    if isinstance(change, React):
-        return [f"{change.reaction.value} {change.unit}"]
-    return [f"{change.verb.value} {change.unit}"]
-
-
-def _describe_put(change: Put) -> list[str]:
+    head = summary(change)
+    if not isinstance(change, Put) or not isinstance(change.item, File):
+        return [head]
     item, was = change.item, change.was
-    if isinstance(item, Link):
-        return [f"link {item.path} -> {item.target}"]
-    verb = "change" if was else "write"
-    head = f"{verb} {item.path} ({item.mode:04o} {item.owner}:{item.group})"
-    if isinstance(item, Fetched):
-        return [f"{head} from {item.url}"]
     if item.secret:
         return [f"{head}, not shown: it is secret"]
     import difflib  # noqa: PLC0415 - boots show nothing

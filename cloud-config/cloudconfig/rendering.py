@@ -7,11 +7,13 @@ from cloudconfig.facts import Facts
 from cloudconfig.model.top import CloudConfig
 from cloudconfig.render import (
     agents,
+    api,
     etcd,
     extensions,
     files,
     hosts,
     kernel,
+    lock,
     proxy,
     registry,
     storage,
@@ -36,7 +38,9 @@ _FAMILIES = (
     registry,
     storage,
     update,
+    lock,
     agents,
+    api,
     etcd,
     extensions,
     files,

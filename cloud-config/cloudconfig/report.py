@@ -51,8 +51,8 @@ def publish(status: ConfigStatus, places: Places) -> None:
     Raises:
         OSError: /run is full.
     """
-    places.status.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Faults quote no values of a document, so anybody may read them; the folder is root's.
+    # Faults quote no values of a document, so anybody may read them who knows where; so the API.
+    places.status.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
     write_atomic(places.status, json.dumps(to_plain(status), indent=2).encode(), mode=0o644)
     places.metrics.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(places.metrics, render_metrics(_samples(status)))

@@ -14,6 +14,7 @@ from updater.errors import BedplateError, InputError, run_main
 from updater.strict import render_time
 
 _ASKING_SECONDS = 5.0
+_LEAVE_SECONDS = 30
 _LONGEST_STATUS = 64 << 20  # bytes
 _LONGEST_CONFIG = 64 * 1024  # bytes
 
@@ -103,6 +104,13 @@ def _read_config(name: str) -> bytes:
         raise InputError(f"cannot read {name}: {error.strerror}") from error
 
 
+def _leave(arguments: argparse.Namespace) -> int:
+    from overlay.leave import leave  # noqa: PLC0415 - the status needs none of it
+
+    sys.stdout.write(leave(Places(arguments.root), arguments.deadline) + "\n")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bedplate-overlay", description="The overlay network of this host."
@@ -117,6 +125,17 @@ def _parser() -> argparse.ArgumentParser:
     check = verbs.add_parser("check", help="judge a network's configuration before etcd gets it")
     check.add_argument("file", help="the JSON, or - for stdin")
     check.set_defaults(command=_check)
+    leaves = verbs.add_parser(
+        "leave", help="give this host's subnet back, until the next boot (for a unit)"
+    )
+    leaves.add_argument(
+        "--deadline",
+        type=int,
+        default=_LEAVE_SECONDS,
+        metavar="SECONDS",
+        help=f"how long to wait ({_LEAVE_SECONDS})",
+    )
+    leaves.set_defaults(command=_leave)
     return parser
 
 

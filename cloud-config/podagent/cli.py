@@ -20,6 +20,7 @@ _LOOK_SECONDS = 0.5
 _CANCEL_SECONDS = 30.0
 _DRAIN_SECONDS = 300.0
 _HEALTH_SECONDS = 480.0
+_LEAVE_SECONDS = 20.0
 
 
 def _status(places: Places, arguments: argparse.Namespace) -> int:
@@ -101,6 +102,13 @@ def _fence(places: Places, _arguments: argparse.Namespace) -> int:
     return fence.fence(places)
 
 
+def _leave(places: Places, arguments: argparse.Namespace) -> int:
+    from podagent.leave import leave  # noqa: PLC0415 - it brings etcd's client
+
+    sys.stdout.write(leave(places, arguments.deadline) + "\n")
+    return 0
+
+
 def _seconds(text: str) -> float:
     seconds = float(text)
     if not (math.isfinite(seconds) and seconds >= 0):
@@ -139,6 +147,10 @@ def _parser() -> argparse.ArgumentParser:
     deadline(
         add("health", _health, "wait until what ran before an update runs again (for a unit)"),
         _HEALTH_SECONDS,
+    )
+    deadline(
+        add("leave", _leave, "stop, and give the cluster its lease back (for a unit)"),
+        _LEAVE_SECONDS,
     )
     add("fence", _fence, "end replicas that no agent watches over (for a unit)")
     return parser

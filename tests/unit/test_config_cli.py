@@ -182,3 +182,51 @@ def test_a_wrong_document_is_neither_planned_nor_rendered(
     with pytest.raises(InputError, match="unknown key 'hostnam'"):
         run("config", command, wrong, *more)
     assert not (tmp_path / "out").exists()
+
+
+DATABASE = """\
+#cloud-config
+hostname: db-1
+write_files:
+  - {path: /etc/password, content: %s}  # never say it
+"""
+
+
+def test_show_prints_a_document_without_its_secrets(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(DATABASE % "hunter2")
+    assert run("config", "show", file) == 0
+    assert capsys.readouterr().out == (
+        "#cloud-config\nhostname: db-1\nwrite_files:\n- path: /etc/password\n"
+        "  content: '<cut out: 7 bytes>'\n"
+    )
+
+
+def test_diff_tells_secrets_apart_and_shows_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, after = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    before.write_text(DATABASE % "hunter2")
+    after.write_text(DATABASE.replace("db-1", "db-2") % "hunter3")
+    assert run("config", "diff", before, before) == 0
+    assert capsys.readouterr().out == ""
+    assert run("config", "diff", before, after) == 1
+    out = capsys.readouterr().out
+    assert "hunter" not in out
+    assert "-hostname: db-1\n+hostname: db-2\n" in out
+    assert "-  content: '<cut out: 7 bytes, no. 1>'\n" in out
+    assert "+  content: '<cut out: 7 bytes, no. 2>'\n" in out
+
+
+def test_diff_takes_what_a_host_has_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here, there = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    here.write_text(DATABASE % "hunter2")
+    run("config", "show", here)
+    there.write_text(capsys.readouterr().out)
+    assert run("config", "diff", there, here) == 0
+    here.write_text(DATABASE % "hunter22")
+    assert run("config", "diff", there, here) == 1

@@ -23,6 +23,24 @@ SECTIONS = {
     # Either end of the window goes with the other.
     "start": ("{coreos: {locksmith: {window_length: 1h, %s}}}", "coreos.locksmith"),
     "length": ("{coreos: {locksmith: {window_start: 04:00, %s}}}", "coreos.locksmith"),
+    # And what is said of etcd with what goes with it.
+    "lock_strategy": (
+        "{coreos: {locksmith: {endpoint: 'http://a'}, update: {%s}}}",
+        "coreos.update",
+    ),
+    **{
+        f"lock_{given}": (
+            f"{{coreos: {{locksmith: {{endpoint: 'http://a', {other}%s}}}}}}",
+            "coreos.locksmith",
+        )
+        for given, other in (
+            ("ca", ""),
+            ("cert", "etcd_keyfile: /k, "),
+            ("key", "etcd_certfile: /c, "),
+            ("user", "etcd_password: a, "),
+            ("password", "etcd_username: a, "),
+        )
+    },
 }
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA== a"
 ENCODINGS = ["base64", "b64", "gz", "gzip", "gz+base64", "gzip+base64", "gz+b64", "gzip+b64"]
@@ -78,11 +96,12 @@ WORKS: list[tuple[str, str, str, object]] = [
     ("flannel", "public_ip", "192.0.2.1", "192.0.2.1"),
     ("locksmith", "endpoint", "'http://a:4001'", "http://a:4001"),
     *(
-        ("locksmith", key, "/etc/a.pem", "/etc/a.pem")
-        for key in ("etcd_cafile", "etcd_certfile", "etcd_keyfile")
+        (f"lock_{short}", f"etcd_{short}file", "/etc/a.pem", "/etc/a.pem")
+        for short in ("ca", "cert", "key")
     ),
-    ("locksmith", "etcd_username", "a", "a"),
-    ("locksmith", "etcd_password", "no", "no"),
+    ("lock_user", "etcd_username", "a", "a"),
+    ("lock_password", "etcd_password", "no", "no"),
+    ("lock_strategy", "reboot_strategy", "etcd-lock", "etcd-lock"),
     ("locksmith", "group", "web", "web"),
     ("start", "window_start", "14:00", "14:00"),
     ("start", "window_start", "Thu 04:00", "Thu 04:00"),
@@ -146,12 +165,6 @@ def test_a_key_is_refused_with_what_to_use(section: str, key: str, words: str, s
     (problem,) = found.problems
     assert problem.message.startswith(f"'{key}' is not supported: ")
     assert words in problem.message
-
-
-def test_the_etcd_lock_is_refused_with_what_to_use() -> None:
-    found = read("update", "reboot-strategy: etcd-lock")
-    assert isinstance(found, DocumentError)
-    assert "use reboot, with coreos.locksmith's window-start" in found.problems[0].message
 
 
 # What cloud-init knows besides, and needs what is not here.

@@ -59,19 +59,6 @@ def test_flannels_keys_go_to_the_overlay() -> None:
     }
 
 
-def test_locksmiths_keys_go_to_the_lock() -> None:
-    file, found = handed(
-        "coreos: {locksmith: {endpoint: 'http://a:2379', window-start: 'Thu 04:00',"
-        " window-length: 1h30m}}"
-    )
-    assert (file.path, file.mode, file.secret) == (FOLDER / "locksmith.json", 0o600, True)
-    assert found == {
-        "endpoint": "http://a:2379",
-        "window_start": "Thu 04:00",
-        "window_length": 5400,
-    }
-
-
 def test_labels_are_for_everybody() -> None:
     file, found = handed("bedplate: {labels: {zone: ä, example.org/disk: fast}}")
     assert (file.path, file.mode, file.secret) == (FOLDER / "labels.json", 0o644, False)

@@ -135,7 +135,7 @@ def test_contradictions_are_told_by_key() -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("coreos: {update: {reboot-strategy: etcd-lock}}", "needs the reboot lock"),
+        ("coreos: {update: {reboot-strategy: etcd-lock}}", "the strategy etcd-lock needs etcd"),
         ("coreos: {locksmith: {window-start: 14:00}}", "belong together"),
         ("coreos: {locksmith: {window-start: 25:00}}", "is not `HH:MM`"),
         ("coreos: {update: {server: 'https://u.example/?a'}}", "is not an http or https URL"),

@@ -17,6 +17,8 @@ from builder.definition.load import load
 from builder.extension import Signer, make_extension_disk, sign
 from builder.extension_cli import read_signer
 from builder.trust.certificates import EXTENSIONS, SECURE_BOOT, generate_pair
+from cloudconfig.extensionimage import Fits, Note
+from storage_samples import image_of, make_release
 from trust_kit import CHEAP, PASSPHRASE
 from updater.errors import InputError
 
@@ -157,9 +159,39 @@ def test_an_extension_holds_only_what_the_base_has_not(tmp_path: Path) -> None:
     )
     definition = load(tmp_path / "developer.yaml")
     extension._reduce(root, definition, frozenset({"usr/bin/mount", "bin"}), tools(readelf))
+    extension._name(root, extension.note_of(definition, tmp_path))
     release = "usr/lib/extension-release.d/extension-release.developer"
     assert names(root) == {"usr/bin/bash", "usr/lib/systemd/system/sshd.service", release}
-    assert (root / release).read_text() == "ID=bedplate\nSYSEXT_LEVEL=trixie\n"
+    assert (root / release).read_text() == (
+        "ID=bedplate\nSYSEXT_LEVEL=trixie\nARCHITECTURE=x86-64\n"
+        "SYSEXT_ID=developer\nSYSEXT_VERSION_ID=1\n"
+    )
+
+
+def test_an_extension_for_one_release_names_it(tmp_path: Path) -> None:
+    (tmp_path / "drivers.yaml").write_text("name: drivers\nversion: 1.2\nfits: release\n")
+    definition = load(tmp_path / "drivers.yaml")
+    with pytest.raises(InputError, match=r"manifest\.json: not found; give the folder"):
+        extension.note_of(definition, tmp_path)
+    made = make_release(tmp_path, image_of([1, 2]), version="2026.11.1")
+    (tmp_path / "manifest.json").write_bytes(made.manifest.render())
+    note = extension.note_of(definition, tmp_path)
+    assert note == Note("drivers", "1.2", Fits.RELEASE, "2026.11.1")
+    extension._name(tmp_path / "root", note)
+    text = (tmp_path / "root/usr/lib/extension-release.d/extension-release.drivers").read_text()
+    # With a level systemd would not look at the version at all.
+    assert "VERSION_ID=2026.11.1\n" in text
+    assert "SYSEXT_LEVEL" not in text
+
+
+def test_the_note_stands_beside_the_signature(signer: Signer) -> None:
+    note = Note("drivers", "1.2", Fits.RELEASE, "2026.11.1")
+    loaded = json.loads(sign(ROOT_HASH, signer, note).rstrip(b"\0"))
+    assert loaded["extension"] == note.plain()
+    assert loaded["signature"] == document(ROOT_HASH, signer)["signature"]
+    # What systemd needs of a signature is not there without a signer.
+    unsigned = json.loads(sign(ROOT_HASH, None, note).rstrip(b"\0"))
+    assert set(unsigned) == {"rootHash", "extension"}
 
 
 def test_a_base_that_is_no_build_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 
 from builder.fleet import listing, tables
+from builder.sheets import plain
 from fleet_kit import FleetEtcd, digest, running, waiting, web
 from podagent.cluster.records import host_key
 from podagent.services.records import encode_address, service_key
@@ -101,13 +102,13 @@ def test_nothing_that_a_terminal_obeys_comes_through() -> None:
     rows = (listing.hosts(view), listing.pods(view), listing.services(view))
     sheets = (tables.hosts, tables.pods, tables.services)
     for found, sheet in zip(rows, sheets, strict=True):
-        lines = tables.plain(sheet(found, wide=True))  # type: ignore[operator]
+        lines = plain(sheet(found, wide=True))  # type: ignore[operator]
         assert "h?3?" in lines[-1] or sheet is not tables.hosts
         assert all(line.isprintable() for line in lines)
 
 
 def test_lines_are_in_columns_and_every_cell_has_a_word() -> None:
-    lines = tables.plain(tables.pods(listing.pods(fleet().view()), wide=False))
+    lines = plain(tables.pods(listing.pods(fleet().view()), wide=False))
     assert [line.split("  ")[0] for line in lines] == ["host", "h1", "h2", "h2"]
     assert {
         line.index(word) for line, word in zip(lines[1:], ("web-0", "web-1", "web-2"), strict=True)
@@ -119,9 +120,9 @@ def test_wide_shortens_nothing() -> None:
     etcd = fleet()
     etcd.report("h2", "web", waiting(RUN, 1, error="x" * 200))
     rows = listing.pods(etcd.view())
-    assert "x" * 200 in tables.plain(tables.pods(rows, wide=True))[2]
-    assert "x" * 45 + "..." in tables.plain(tables.pods(rows, wide=False))[2]
-    assert "x" * 46 not in tables.plain(tables.pods(rows, wide=False))[2]
+    assert "x" * 200 in plain(tables.pods(rows, wide=True))[2]
+    assert "x" * 45 + "..." in plain(tables.pods(rows, wide=False))[2]
+    assert "x" * 46 not in plain(tables.pods(rows, wide=False))[2]
 
 
 def test_times_left_are_in_a_fitting_unit() -> None:
@@ -140,5 +141,5 @@ def test_addresses_of_many_replicas_are_counted() -> None:
         etcd.hold("h1", "web", number, RUN)
         etcd.report("h1", "web", running(RUN, number, f"10.5.1.{number + 2}"))
     rows = listing.services(etcd.view())
-    assert tables.plain(tables.services(rows, wide=False))[1].endswith("10.5.1.2,10.5.1.3,+1")
-    assert tables.plain(tables.services(rows, wide=True))[1].endswith("10.5.1.3,10.5.1.4")
+    assert plain(tables.services(rows, wide=False))[1].endswith("10.5.1.2,10.5.1.3,+1")
+    assert plain(tables.services(rows, wide=True))[1].endswith("10.5.1.3,10.5.1.4")

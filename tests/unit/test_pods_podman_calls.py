@@ -129,7 +129,7 @@ def test_what_a_removal_that_was_cut_off_leaves_is_a_pod_without_containers(
 ) -> None:
     """Seen on a host: its pod is removed again, and the others are looked at all the while."""
     before = {each.id: each for each in podman.observe().pods}
-    host.lost = {podman.container_id("web-2-main")}
+    host.lost = {podman.container_id("web-2-main") or ""}
     host.change("web-2-main", State="removing", Pid=0)
     host.taken()
     after = {each.id: each for each in podman.observe().pods}

@@ -18,6 +18,7 @@ from cloudconfig.kinds import (
     between,
 )
 from cloudconfig.manifests import pod_problem
+from cloudconfig.model.api import API, Api
 from cloudconfig.model.cluster import CLUSTER, Cluster
 from cloudconfig.model.etcd import ETCD, EXTENSION, Etcd
 from cloudconfig.model.policy import SignaturePolicy
@@ -37,6 +38,7 @@ class Strategy(Enum):
     OFF = "off"
     REBOOT = "reboot"
     WINDOW = "window"
+    ETCD_LOCK = "etcd-lock"
 
 
 class Day(Enum):
@@ -74,7 +76,9 @@ class Update:
         Choice(Strategy), "When a staged release takes over.", default=None
     )
     window: Window | None = key(
-        Section(Window), "For the strategy window: when that is.", default=None
+        Section(Window),
+        "For the strategy window: when that is. With etcd-lock, the lock is taken in it alone.",
+        default=None,
     )
     proxy: str | None = key(BASE_URL, "A proxy for updates alone.", default=None)
     bandwidth: int | None = key(Integer(1024, 1 << 40), "Bytes a second at most.", default=None)
@@ -91,7 +95,7 @@ def _update_problem(update: Update) -> str | None:
     if update.strategy is Strategy.WINDOW and update.window is None:
         return "strategy: window needs the key window, with start and length"
     if update.window and update.strategy in (Strategy.OFF, Strategy.REBOOT):
-        return f"window beside strategy: {update.strategy.value}; it is for strategy: window"
+        return f"window beside strategy: {update.strategy.value}; it is for window and etcd-lock"
     return None
 
 
@@ -173,6 +177,9 @@ class Bedplate:
     """Our own section."""
 
     update: Update | None = key(Section(Update, _update_problem), "Updates.", default=None)
+    api: Api | None = key(
+        API, "The API of this host, for `bedplate host`; else it has none.", default=None
+    )
     network: "Network | None" = key(
         Later(_network),
         "Interfaces and addresses: cloud-init's network-config, 1 or 2.",

@@ -8,7 +8,10 @@ from pathlib import PurePosixPath
 from cloudconfig.kinds import (
     BASE_URL,
     BOOLEAN,
+    ENDPOINTS,
+    FILE,
     LINE,
+    ORIGINS,
     SECRET,
     SECRET_LINE,
     UNIT,
@@ -22,7 +25,7 @@ from updater.version import CHANNEL_PATTERN
 
 
 class RebootStrategy(Enum):
-    """How a host takes the release that it has staged."""
+    """How a host takes the release that it has staged; the last is a lock where there is etcd."""
 
     ETCD_LOCK = "etcd-lock"
     REBOOT = "reboot"
@@ -78,21 +81,11 @@ class Update:
     server: str | None = key(BASE_URL, "Where releases come from.", default=None)
 
 
-def _update_problem(update: Update) -> str | None:
-    if update.reboot_strategy is RebootStrategy.ETCD_LOCK:
-        return (
-            "reboot-strategy: etcd-lock needs the reboot lock, which this release has not; use"
-            " reboot, with coreos.locksmith's window-start and window-length or with the waves"
-            " of the channel, so that not all hosts reboot at once"
-        )
-    return None
-
-
 @dataclass(frozen=True, slots=True)
 class Flannel:
     """How the overlay agrees with others; see flannel's own options of these names."""
 
-    etcd_endpoints: str | None = key(LINE, "URLs of etcd, with commas.", default=None)
+    etcd_endpoints: str | None = key(ENDPOINTS, "URLs of etcd, with commas.", default=None)
     etcd_cafile: PurePosixPath | None = key(
         Parsed("a path", PurePosixPath), "The CA of etcd.", default=None
     )
@@ -149,17 +142,35 @@ def _flannel_problem(flannel: Flannel) -> str | None:
     return None
 
 
+_OF_ETCD = ("etcd_cafile", "etcd_certfile", "etcd_keyfile", "etcd_username", "etcd_password")
+_TOGETHER = (
+    ("window_start", "window_length"),
+    ("etcd_certfile", "etcd_keyfile"),
+    ("etcd_username", "etcd_password"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Locksmith:
-    """Reboots, one host at a time."""
+    """The reboot lock: only so many hosts of a group are down for an update at once."""
 
-    endpoint: str | None = key(LINE, "URLs of etcd, with commas.", default=None)
-    etcd_cafile: str | None = key(LINE, "The CA of etcd.", default=None)
-    etcd_certfile: str | None = key(LINE, "Our certificate.", default=None)
-    etcd_keyfile: str | None = key(LINE, "Its key.", default=None)
+    endpoint: str | None = key(
+        ORIGINS,
+        "URLs of etcd, with commas. Without them this key and the next five are as in"
+        " `bedplate.cluster`, else as in `coreos.flannel`, else it is a `bedplate.etcd` of the"
+        " host's own.",
+        default=None,
+    )
+    etcd_cafile: str | None = key(FILE, "The CA of etcd.", default=None)
+    etcd_certfile: str | None = key(FILE, "Our certificate.", default=None)
+    etcd_keyfile: str | None = key(FILE, "Its key.", default=None)
     etcd_username: str | None = key(LINE, "Who we are.", default=None)
     etcd_password: str | None = key(SECRET_LINE, "And our word for it.", default=None)
-    group: str | None = key(LINE, "The group of hosts that share the lock.", default=None)
+    group: str | None = key(
+        Text("a group's name", r"(?!\.{1,2}$)[^\x00-\x1f\x7f]+", limit=128),
+        "The group of hosts that share the lock; else that of all who name none.",
+        default=None,
+    )
     window_start: str | None = key(
         Text(
             "`HH:MM` or `Day HH:MM`",
@@ -172,9 +183,17 @@ class Locksmith:
 
 
 def _locksmith_problem(locksmith: Locksmith) -> str | None:
-    if (locksmith.window_start is None) != (locksmith.window_length is None):
-        return "window-start and window-length belong together"
+    for one, other in _TOGETHER:
+        if (getattr(locksmith, one) is None) != (getattr(locksmith, other) is None):
+            return f"{_dashed(one)} and {_dashed(other)} belong together"
+    alone = next((name for name in _OF_ETCD if getattr(locksmith, name) is not None), None)
+    if alone and locksmith.endpoint is None:
+        return f"{alone} without endpoint; without that all of etcd's are the cluster's"
     return None
+
+
+def _dashed(name: str) -> str:
+    return name.replace("window_", "window-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +203,7 @@ class Coreos:
     units: tuple[Unit, ...] = key(
         ListOf(Section(Unit, _unit_problem), identity="name"), "Systemd units.", default=()
     )
-    update: Update | None = key(Section(Update, _update_problem), "Updates.", default=None)
+    update: Update | None = key(Section(Update), "Updates.", default=None)
     flannel: Flannel | None = key(
         Section(Flannel, _flannel_problem), "The overlay network.", default=None
     )

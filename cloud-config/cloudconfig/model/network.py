@@ -93,9 +93,7 @@ class NetworkKind(Kind):
 
     def read(self, node: Node, reading: Reading) -> Network:
         """The network, checked as a whole; what is wrong is told at its place."""
-        node = _unwrapped(node)
-        if _version(node) == "1":
-            node = as_version_2(node, reading)
+        node = self.as_section(node, reading)
         network: Network = _SECTION.read(node, reading)
         wrong = False
         for fault in islice(faults(network.devices), _FAULTS):
@@ -108,6 +106,12 @@ class NetworkKind(Kind):
         if wrong:
             raise Wrong
         return network
+
+    @staticmethod
+    def as_section(node: Node, reading: Reading) -> Node:
+        """The same in version 2, without `network` above it; raises Wrong where that fails."""
+        node = _unwrapped(node)
+        return as_version_2(node, reading) if _version(node) == "1" else node
 
     def json_schema(self) -> dict[str, object]:
         """Version 2 in full; version 1 by its outline."""

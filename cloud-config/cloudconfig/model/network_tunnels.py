@@ -74,6 +74,11 @@ class _PrivateKey(Kind):
         """What it is."""
         return SECRET.label
 
+    @property
+    def secret(self) -> bool:
+        """No message and no repr shows it."""
+        return True
+
     def read(self, node: Node, reading: Reading) -> str:
         """The key, or the path of its file."""
         if not isinstance(node, Mapping):

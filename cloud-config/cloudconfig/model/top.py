@@ -9,6 +9,7 @@ from cloudconfig.model.bedplate import BEDPLATE, Bedplate
 from cloudconfig.model.cluster import missing_endpoints
 from cloudconfig.model.coreos import COREOS, Coreos
 from cloudconfig.model.files import WRITE_FILES, WriteFile
+from cloudconfig.model.lock import missing_etcd
 from cloudconfig.model.machine import (
     CA_CERTS,
     NTP,
@@ -125,9 +126,15 @@ IGNORED = {
 }
 
 
+def _missing(config: CloudConfig) -> str | None:
+    """What one section needs of another."""
+    cluster = missing_endpoints(config.bedplate.cluster, config.coreos.flannel)
+    return cluster or missing_etcd(config.coreos, config.bedplate)
+
+
 SCHEMA = Section(
     CloudConfig,
-    lambda config: missing_endpoints(config.bedplate.cluster, config.coreos.flannel),
+    _missing,
     refused=REFUSED,
     ignored=IGNORED,
 )

@@ -1,4 +1,4 @@
-"""What is handed to other agents: the overlay, the reboot lock, pods and labels."""
+"""What is handed to other agents: the overlay, pods and labels."""
 
 import dataclasses
 import json
@@ -9,16 +9,12 @@ from cloudconfig.desired import Affects, Desired, Fetched, File
 from cloudconfig.facts import Facts
 from cloudconfig.model.bedplate import Pod
 from cloudconfig.model.cluster import Cluster
-from cloudconfig.model.coreos import Flannel, Locksmith
+from cloudconfig.model.coreos import Flannel
+from cloudconfig.model.lock import of_cluster, of_flannel
 from cloudconfig.model.top import CloudConfig
 
 FOLDER = PurePosixPath("/etc/bedplate")
 _PODS = (Affects("bedplate-pods.service"),)
-# What reaches etcd, by flannel's names.
-_ETCD = (
-    *("etcd_endpoints", "etcd_cafile", "etcd_certfile", "etcd_keyfile"),
-    *("etcd_username", "etcd_password"),
-)
 
 
 def render(config: CloudConfig, _facts: Facts) -> Desired:
@@ -26,8 +22,6 @@ def render(config: CloudConfig, _facts: Facts) -> Desired:
     items: list[File | Fetched] = []
     if config.coreos.flannel:
         items.append(_json("overlay.json", _given(config.coreos.flannel), secret=True))
-    if config.coreos.locksmith:
-        items.append(_json("locksmith.json", _given(config.coreos.locksmith), secret=True))
     if config.bedplate.cluster:
         cluster = _cluster(config.bedplate.cluster, config.coreos.flannel)
         items.append(_json("cluster.json", cluster, secret=True, affects=_PODS))
@@ -37,7 +31,7 @@ def render(config: CloudConfig, _facts: Facts) -> Desired:
     return Desired(items=tuple(items))
 
 
-def _given(section: Flannel | Locksmith) -> dict[str, object]:
+def _given(section: Flannel) -> dict[str, object]:
     """The keys of a section that the document gives; paths as text, times in seconds."""
     values = {each.name: getattr(section, each.name) for each in dataclasses.fields(section)}
     return {
@@ -47,20 +41,10 @@ def _given(section: Flannel | Locksmith) -> dict[str, object]:
     }
 
 
-def _cluster(cluster: Cluster, flannel: Flannel | None) -> dict[str, object]:
+def _cluster(cluster: Cluster, flannel: Flannel | None) -> dict[str, str]:
     """Etcd's settings under the overlay's names; those of the overlay itself if none are given."""
-    found: dict[str, object] = {}
-    if not cluster.endpoints and flannel:
-        shared = _given(flannel)
-        found = {name: shared[name] for name in _ETCD if name in shared}
-    elif cluster.endpoints:
-        given = cluster.endpoints
-        values = (
-            given if isinstance(given, str) else ",".join(given),
-            *(cluster.ca_file, cluster.cert_file, cluster.key_file),
-            *(cluster.username, cluster.password),
-        )
-        found = {name: value for name, value in zip(_ETCD, values, strict=True) if value}
+    shared = flannel if not cluster.endpoints else None
+    found = of_flannel(shared) if shared else of_cluster(cluster)
     if cluster.services_range:
         found["services_range"] = cluster.services_range
     return found

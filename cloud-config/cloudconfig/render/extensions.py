@@ -1,12 +1,10 @@
 """`bedplate.extensions`: signed system extensions, which systemd-sysext lays over the root."""
 
-from pathlib import PurePosixPath
-
 from cloudconfig.desired import Affects, Desired, Fetched, Reaction
+from cloudconfig.extensions import FOLDER, SUFFIX
 from cloudconfig.facts import Facts
 from cloudconfig.model.top import CloudConfig
 
-FOLDER = PurePosixPath("/var/lib/extensions")
 _MERGE = Affects("systemd-sysext.service", Reaction.START)
 _UNITS = Affects("bedplate-extensions.target", Reaction.START)
 
@@ -15,7 +13,9 @@ def render(config: CloudConfig, _facts: Facts) -> Desired:
     """The images, each under its extension's own name (systemd-sysext(8))."""
     return Desired(
         items=tuple(
-            Fetched(FOLDER / f"{each.name}.raw", each.url, each.sha256, affects=(_MERGE, _UNITS))
+            Fetched(
+                FOLDER / f"{each.name}{SUFFIX}", each.url, each.sha256, affects=(_MERGE, _UNITS)
+            )
             for each in config.bedplate.extensions
         )
     )

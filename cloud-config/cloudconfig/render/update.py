@@ -8,17 +8,12 @@ from cloudconfig.desired import Affects, Desired, File
 from cloudconfig.facts import Facts
 from cloudconfig.model.bedplate import Strategy
 from cloudconfig.model.coreos import RebootStrategy
+from cloudconfig.model.lock import takes_lock
 from cloudconfig.model.top import CloudConfig
 from cloudconfig.render.errors import RenderError
 from updater.config import ConfigError, Fragment, merge, parse_fragment, validate
 
 _PATH = PurePosixPath("/etc/bedplate/update.json")
-_STRATEGIES = {
-    RebootStrategy.OFF: Strategy.OFF,
-    RebootStrategy.REBOOT: Strategy.REBOOT,
-    # locksmith: with a lock if there is etcd, at once if there is none.
-    RebootStrategy.BEST_EFFORT: Strategy.REBOOT,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +91,10 @@ def _bedplate(config: CloudConfig) -> dict[str, _Said]:
         }
         if update.window.days:
             window["days"] = _ordered({day.value for day in update.window.days})
-        found |= {"window": window, "strategy": Strategy.WINDOW.value}
+        found["window"] = window
+        # With the lock both must hold, whichever section says so.
+        if not takes_lock(config.coreos, config.bedplate):
+            found["strategy"] = Strategy.WINDOW.value
     return {
         name: _Said(value, f"bedplate.update.{name}")
         for name, value in found.items()
@@ -112,13 +110,29 @@ def _coreos(config: CloudConfig) -> dict[str, _Said]:
     if update and update.group:
         found["channel"] = _Said(update.group, "coreos.update.group")
     strategy = update.reboot_strategy if update else None
-    if strategy in _STRATEGIES:
-        found["strategy"] = _Said(_STRATEGIES[strategy].value, "coreos.update.reboot-strategy")
+    locks = takes_lock(config.coreos, config.bedplate)
+    if strategy:
+        word = _strategy(strategy, locks=locks)
+        found["strategy"] = _Said(word.value, "coreos.update.reboot-strategy")
     if lock and lock.window_start and lock.window_length and strategy is not RebootStrategy.OFF:
-        found["strategy"] = _Said(Strategy.WINDOW.value, "coreos.locksmith.window-start")
+        if not locks:
+            found["strategy"] = _Said(Strategy.WINDOW.value, "coreos.locksmith.window-start")
         window = _locksmith_window(lock.window_start, lock.window_length)
         found["window"] = _Said(window, "coreos.locksmith.window-start")
     return found
+
+
+def _strategy(strategy: RebootStrategy, *, locks: bool) -> Strategy:
+    """One of locksmith's words in ours."""
+    match strategy:
+        case RebootStrategy.OFF:
+            return Strategy.OFF
+        case RebootStrategy.ETCD_LOCK:
+            return Strategy.ETCD_LOCK
+        case RebootStrategy.BEST_EFFORT if locks:
+            return Strategy.ETCD_LOCK
+        case RebootStrategy.BEST_EFFORT | RebootStrategy.REBOOT:
+            return Strategy.REBOOT
 
 
 def _locksmith_window(start: str, length: float) -> dict[str, object]:

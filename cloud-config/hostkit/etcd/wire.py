@@ -1,124 +1,23 @@
 """One HTTP connection's worth of talk with one endpoint, bounded in length and in time."""
 
 import json
-import socket
 import ssl
-import threading
 from collections.abc import Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError
-from urllib3.exceptions import TimeoutError as UrllibTimeout
 
 from hostkit.etcd.access import Access, Limits
-from hostkit.etcd.errors import EndpointError, shown
+from hostkit.etcd.errors import EndpointError
 from hostkit.etcd.gateway import Json
+from hostkit.exchange import FAULTS, LATE, Guard, GuardedAdapter, chain, reason
 
 _READ_SIZE = 64 * 1024
-# A peer that has vanished without a word is noticed within a minute, also by a quiet watch.
-_KEEPALIVE = (
-    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
-)
 # etcd then ends or refuses what would wait on a member that has lost its leader.
 _HEADERS = {"Accept-Encoding": "identity", "Grpc-Metadata-hasleader": "true"}
-_LATE = "no answer in time"
 # What a TLS alert about our certificate is called by OpenSSL (RFC 8446, section 6.2).
 _ALERTS = ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED", "HANDSHAKE_FAILURE")
-_FAULTS = (requests.RequestException, HTTPError, OSError, ValueError)
-
-
-class _Guard:
-    """Cuts the connection in use when the time is over.
-
-    A socket's own time-out begins anew with each byte, so that an answer could trickle for ever.
-    """
-
-    def __init__(self) -> None:
-        self.connection: HTTPConnection | None = None
-        self.sent = False
-        self.expired = False
-        self._lock = threading.Lock()
-        self._timer: threading.Timer | None = None
-
-    def arm(self, seconds: float) -> None:
-        """Begin a new span of time; an older one counts no more."""
-        self.disarm()
-        timer = threading.Timer(seconds, self._expire)
-        timer.args = (timer,)  # so that one which is late knows that it is
-        timer.daemon = True
-        with self._lock:
-            self.expired = False
-            self._timer = timer
-        timer.start()
-
-    def disarm(self) -> None:
-        """No time is running."""
-        with self._lock:
-            timer, self._timer = self._timer, None
-        if timer:
-            timer.cancel()
-
-    def cut(self) -> None:
-        """End whatever is read or written now; may be called by any thread."""
-        connection = self.connection
-        held = None if connection is None else connection.sock
-        if held is not None:
-            with suppress(OSError):
-                # On the socket beneath TLS: its own shutdown would touch the TLS state from here.
-                socket.socket.shutdown(held, socket.SHUT_RDWR)
-
-    def _expire(self, timer: threading.Timer) -> None:
-        with self._lock:
-            if timer is self._timer:
-                self.expired = True
-                self.cut()
-
-
-def _pools(guard: _Guard) -> dict[str, type[HTTPConnectionPool]]:
-    """Connections that tell the guard which of them is in use, and whether it has sent."""
-
-    class Connection(HTTPConnection):
-        def connect(self) -> None:
-            guard.connection = self
-            super().connect()
-
-        def send(self, data: Any) -> None:  # noqa: ANN401 - http.client's
-            guard.connection = self
-            if self.sock is None:
-                self.connect()
-            guard.sent = True
-            super().send(data)
-
-    class TlsConnection(Connection, HTTPSConnection):
-        pass
-
-    class Pool(HTTPConnectionPool):
-        ConnectionCls = Connection
-
-    class TlsPool(HTTPSConnectionPool):
-        ConnectionCls = TlsConnection
-
-    return {"http": Pool, "https": TlsPool}
-
-
-class _Adapter(HTTPAdapter):
-    def __init__(self, guard: _Guard) -> None:
-        self._guard = guard
-        super().__init__(pool_maxsize=1)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - requests'
-        super().init_poolmanager(*args, socket_options=_KEEPALIVE, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _pools(self._guard)
 
 
 class Wire:
@@ -127,7 +26,7 @@ class Wire:
     def __init__(self, access: Access, limits: Limits) -> None:
         self._access = access
         self._limits = limits
-        self._guard = _Guard()
+        self._guard = Guard()
         self._session = requests.Session()
         # No proxy, no netrc, no bundle of certificates from the environment.
         self._session.trust_env = False
@@ -137,7 +36,7 @@ class Wire:
         if access.certificate is not None and access.key is not None:
             self._session.cert = (str(access.certificate), str(access.key))
         for prefix in ("http://", "https://"):
-            self._session.mount(prefix, _Adapter(self._guard))
+            self._session.mount(prefix, GuardedAdapter(self._guard))
 
     def post(self, url: str, document: Json, headers: Mapping[str, str]) -> tuple[int, bytes]:
         """The HTTP status and the whole body that a request gives, within `call_seconds`.
@@ -186,32 +85,31 @@ class Wire:
                 allow_redirects=False,
                 timeout=(self._limits.connect_seconds, None),  # the guard has the whole
             )
-        except _FAULTS as error:
+        except FAULTS as error:
             distrust = _distrust(error)
             if url.startswith("https:"):
                 distrust = _unusable(self._access) or distrust
-            raise self._fault(distrust, _reason(error)) from error
+            raise self._fault(distrust, reason(error)) from error
 
     def _piece(self, response: requests.Response) -> bytes:
         """The next bytes of a body, as they come; empty at its end."""
         try:
             piece: bytes = response.raw.read1(_READ_SIZE, decode_content=False)
-        except _FAULTS as error:
-            reason = _reason(error, "its answer broke off")
-            raise self._fault(_distrust(error), reason) from error
+        except FAULTS as error:
+            raise self._fault(_distrust(error), reason(error, "its answer broke off")) from error
         if not piece and self._guard.expired:
-            raise self._fault(None, _LATE)
+            raise self._fault(None, LATE)
         return piece
 
-    def _fault(self, distrust: str | None, reason: str) -> EndpointError:
+    def _fault(self, distrust: str | None, why: str) -> EndpointError:
         """What ended an exchange, whose time ends with it."""
         guard = self._guard
         guard.disarm()
         if guard.expired:
-            return EndpointError(_LATE, applied=guard.sent)
+            return EndpointError(LATE, applied=guard.sent)
         if distrust:
             return EndpointError(distrust, applied=False, refused=True)
-        return EndpointError(reason, applied=guard.sent)
+        return EndpointError(why, applied=guard.sent)
 
     def _lines(self, response: requests.Response) -> Iterator[bytes]:
         rest = bytearray()
@@ -254,24 +152,13 @@ def _unusable(access: Access) -> str | None:
             # With a password nobody is asked for one.
             context.load_cert_chain(access.certificate, access.key, password="")
     except OSError as error:
-        return f"cannot use {files}: {_reason(error)}"
+        return f"cannot use {files}: {reason(error)}"
     return None
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and what is in it; requests and urllib3 wrap it many times, and in both ways."""
-    inner: object = error
-    while isinstance(inner, BaseException):
-        yield inner
-        wrapped = inner.args[0] if inner.args else None
-        if not isinstance(wrapped, BaseException):
-            wrapped = inner.__cause__ or inner.__context__
-        inner = wrapped
 
 
 def _distrust(error: BaseException) -> str | None:
     """Who does not trust whom, if that is it."""
-    for link in _chain(error):
+    for link in chain(error):
         if isinstance(link, ssl.SSLCertVerificationError):
             return (
                 f"its certificate is not trusted: {link.verify_message}; check the CA that is "
@@ -284,15 +171,3 @@ def _distrust(error: BaseException) -> str | None:
                 "its CA has signed"
             )
     return None
-
-
-def _reason(error: BaseException, otherwise: str | None = None) -> str:
-    """What the operating system said, if it is in there."""
-    chain = list(_chain(error))
-    for link in chain:
-        if isinstance(link, OSError) and link.strerror:
-            return link.strerror
-    # A refused connection is a time-out to urllib3, so this comes second.
-    if any(isinstance(link, TimeoutError | requests.Timeout | UrllibTimeout) for link in chain):
-        return _LATE
-    return otherwise or f"{type(chain[-1]).__name__}: {shown(str(chain[-1]))}"

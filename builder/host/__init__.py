@@ -1,0 +1,1 @@
+"""`bedplate host`: what is asked of hosts, and how their answers are shown."""

@@ -1,0 +1,1 @@
+"""Certificates for the hosts' API, for people who have no certificate authority."""

@@ -1,0 +1,83 @@
+"""The operator's side of the tests of a host's API: certificates, and `bedplate host`."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from builder.run import run, spawn
+from builder.vm.wait import wait_until
+from hostapi.contract import PORT
+from site_of_tests import PASSPHRASE, PROJECT, Guest
+
+PROGRAM = str(PROJECT / ".venv/bin/bedplate")
+_ENVIRONMENT = {"BEDPLATE_PASSPHRASE": PASSPHRASE}
+_SECONDS = 60
+_AS_GUESTS_SEE_IT = "10.0.2.2"
+
+
+@dataclass(frozen=True, slots=True)
+class Workstation:
+    """A folder with a CA, an operator called ops and a reader called eve."""
+
+    folder: Path
+
+    @classmethod
+    def make(cls, folder: Path) -> "Workstation":
+        """A CA of its own."""
+        made = cls(folder)
+        made.pki("init")
+        made.pki("issue", "operator", "ops")
+        made.pki("issue", "reader", "eve")
+        return made
+
+    def pki(self, *arguments: str) -> str:
+        """What `bedplate pki` prints."""
+        return self._run("pki", *arguments, "--folder", str(self.folder))
+
+    def document_of(self, name: str, url: str) -> str:
+        """The beginning of a document, to its section `bedplate`: the host enrols with a token."""
+        path = self.folder / f"{name}.yaml"
+        self.pki("token", name, "--url", url, "--snippet", str(path))
+        return path.read_text()
+
+    def host(self, guest: Guest, name: str, *words: str, who: str = "ops") -> str:
+        """What `bedplate host` prints about a guest."""
+        return self._run(*self.command(guest, name, *words, who=who))
+
+    def command(self, guest: Guest, name: str, *words: str, who: str = "ops") -> tuple[str, ...]:
+        """The arguments of `bedplate` that ask a guest."""
+        address = f"127.0.0.1:{guest.machine.port(PORT)}"
+        identity = str(self.folder / f"{who}.pem")
+        return ("host", address, *words, "--name", name, "--identity", identity)
+
+    @staticmethod
+    def _run(*arguments: str) -> str:
+        return run([PROGRAM, *arguments], env=_ENVIRONMENT)
+
+    @contextmanager
+    def issuing(self) -> Iterator[str]:
+        """`bedplate pki serve`, for guests; its URL, as they know it."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        log = self.folder / "serve.log"
+        where = ("--port", str(port), "--name", _AS_GUESTS_SEE_IT, "--folder", str(self.folder))
+        passphrase = self.folder / "passphrase"
+        passphrase.write_text(PASSPHRASE)
+        process = spawn(
+            [PROGRAM, "pki", "serve", *where, "--passphrase-file", str(passphrase)], output=log
+        )
+        try:
+
+            def up() -> bool | None:
+                assert process.poll() is None, log.read_text()
+                return True if "issuing" in log.read_text() else None
+
+            wait_until(up, _SECONDS, "the issuing service")
+            yield f"https://{_AS_GUESTS_SEE_IT}:{port}"
+        finally:
+            process.terminate()
+            process.wait()
+            print(log.read_text())
