@@ -303,7 +303,9 @@ class Client:
                 if "ALERT" in alert and word in alert:
                     return DistrustError(f"{name}: it refuses our certificate: {advice}")
         told = reason(error, otherwise)
-        if self._guard.sent and any(isinstance(each, ConnectionError) for each in chain(error)):
+        links = tuple(chain(error))
+        lost = self._guard.sent and any(isinstance(each, ConnectionError) for each in links)
+        if lost or any(isinstance(each, ssl.SSLEOFError) for each in links):
             # The alert that would say so may be lost with the connection.
             told = (
                 "it closed the connection without an answer; if it always does, it refuses our "

@@ -25,7 +25,8 @@ def test_only_the_server_s_group_may_ask() -> None:
     assert values(SOCKET, "SocketGroup") == ["bedplate-api"]
     assert values(SOCKET, "SocketUser") == []
     assert values(SOCKET, "Accept") == ["yes"]
-    assert values(SOCKET, "MaxConnections") == ["4"]
+    # Four acts at a time, and those that have just ended.
+    assert values(SOCKET, "MaxConnections") == ["8"]
 
 
 def test_nothing_but_the_protocol_goes_to_the_client() -> None:

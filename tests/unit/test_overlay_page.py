@@ -72,7 +72,7 @@ def test_settings_are_those_of_the_document() -> None:
 
 def messages() -> str:
     """The code's texts, those of several lines joined."""
-    folders = ("cloud-config/overlay", "cloud-config/hostkit/etcd")
+    folders = ("cloud-config/overlay", "cloud-config/hostkit")
     text = "".join(
         path.read_text() for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))
     )

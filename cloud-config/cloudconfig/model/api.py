@@ -90,7 +90,9 @@ class Enrol:
     """Where this host gets its certificate from at its first boot, and renews it."""
 
     url: str = key(
-        Parsed("an https URL of a host and a port such as https://10.0.0.5:7444", _issuer),
+        Parsed(
+            "an https URL of a host and a port such as https://10.0.0.5:7444", _issuer, secret=True
+        ),
         "Where `bedplate pki serve` runs. One of `ca` has to vouch for it.",
     )
     token: str = key(

@@ -59,12 +59,16 @@ class Text(Kind):
 
 @dataclass(frozen=True, slots=True)
 class Parsed(Kind):
-    """Text read by a function that raises ValueError or the errors it is said to raise."""
+    """Text read by a function that raises ValueError or the errors it is said to raise.
+
+    No message shows a text that is `secret`.
+    """
 
     what: str
     parse: Callable[[str], Any]
     errors: tuple[type[Exception], ...] = (ValueError,)
     pattern: str | None = None
+    secret: bool = False
 
     @property
     def label(self) -> str:
@@ -75,7 +79,8 @@ class Parsed(Kind):
         try:
             return self.parse(text)
         except self.errors:
-            raise reading.fail(node.place, f"{shown(text)} is not {self.what}") from None
+            found = f"{shown(text)} is" if not self.secret else "this is"
+            raise reading.fail(node.place, f"{found} not {self.what}") from None
 
     def json_schema(self) -> dict[str, object]:
         schema: dict[str, object] = {"type": ["string", "number"]}
