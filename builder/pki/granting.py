@@ -1,5 +1,6 @@
 """What the issuing service does for a host: a token or a certificate in, a certificate out."""
 
+import ipaddress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
@@ -109,7 +110,9 @@ class Granting:
         addresses: tuple[str, ...],
     ) -> Issued:
         now = self._folder.now()
-        known = (certificates.check_address(name), source, *addresses)
+        # A relay on this machine asks from here; nobody else reaches the host by that.
+        seen = () if ipaddress.ip_address(source).is_loopback else (source,)
+        known = (certificates.check_address(name), *seen, *addresses)
         names = tuple(dict.fromkeys(known))
         wanted = Wanted(Kind.HOST, name, names, now - BEHIND, now + self._lasts)
         signer = self._folder.signer(register.issuing())

@@ -4,6 +4,7 @@ import json
 import socket
 import ssl
 import threading
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from builder.pki import issuing, tokens
 from builder.pki.certificate import Kind
 from builder.pki.errors import PkiInputError
 from builder.pki.folder import Folder, unencrypted
+from builder.pki.granting import Granting
 from builder.pki.rates import Rates
 from builder.pki.service import Limits
 from hostapi import enrol
@@ -49,8 +51,22 @@ def test_a_token_gets_a_certificate_for_that_host_alone(folder: Folder) -> None:
     assert is_by(leaf, ca)
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["web-1", "web.example.org"]
-    assert [str(each) for each in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1"]
+    assert not names.get_values_for_type(x509.IPAddress)
     assert not folder.certificate_file("web-1").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "known"), [("10.0.0.9", ["10.0.0.9"]), ("127.0.0.1", []), ("::1", [])]
+)
+def test_the_address_that_a_host_asks_from_is_in_its_certificate(
+    folder: Folder, source: str, known: list[str]
+) -> None:
+    token = token_for(folder, "web-1", [])
+    granting = Granting(folder, timedelta(days=9))
+    granted = granting.enrol(token, "web-1", request().encode(), source)
+    leaf, _ = x509.load_pem_x509_certificates(granted.chain.encode())
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert [str(each) for each in names.get_values_for_type(x509.IPAddress)] == known
 
 
 def test_a_used_token_lets_in_the_same_key_alone(folder: Folder) -> None:

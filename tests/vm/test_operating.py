@@ -97,7 +97,7 @@ def operated(
         url = stack.enter_context(workstation.issuing())
         registry = stack.enter_context(image_registry.serving(folder / "registry"))
         registry.push(busybox(said="web"), "mirror/web", "1")
-        document = workstation.document_of(_NAME, url) + _DOCUMENT.format(
+        document = workstation.document_of(_NAME, url, "10.0.2.15") + _DOCUMENT.format(
             updates=server.url_for_guest(),
             registry=registry.name,
             user=USER,

@@ -36,10 +36,10 @@ class Workstation:
         """What `bedplate pki` prints."""
         return self._run("pki", *arguments, "--folder", str(self.folder))
 
-    def document_of(self, name: str, url: str) -> str:
+    def document_of(self, name: str, url: str, address: str) -> str:
         """The beginning of a document, to its section `bedplate`: the host enrols with a token."""
         path = self.folder / f"{name}.yaml"
-        self.pki("token", name, "--url", url, "--snippet", str(path))
+        self.pki("token", name, "--url", url, "--address", address, "--snippet", str(path))
         return path.read_text()
 
     def host(self, guest: Guest, name: str, *words: str, who: str = "ops") -> str:
