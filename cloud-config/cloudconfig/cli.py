@@ -85,6 +85,7 @@ def _extensions(places: Places, arguments: argparse.Namespace) -> int:
 
     found = extensions.judge(extensions.observe(places), {})
     if arguments.tell:
+        extensions.leave_laid(places)
         extensions.tell(found, places)
     elif arguments.json:
         document = {"schema": 1, "extensions": [each.plain() for each in found]}

@@ -7,6 +7,7 @@ out, and nobody is told but here.
 
 import base64
 import hashlib
+import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,6 +27,8 @@ _DISK = PurePosixPath("/run/extensions")
 SUFFIX = ".raw"
 _MERGED = PurePosixPath("/usr/.systemd-sysext/extensions")
 _RELEASES = PurePosixPath("/usr/lib/extension-release.d")
+# What an extension brings to be started: systemd has no other word for which unit is whose.
+_WANTED = PurePosixPath("/usr/lib/systemd/system/bedplate-extensions.target.wants")
 _CERTIFICATES = PurePosixPath("/usr/lib/verity.d")
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
 
@@ -151,6 +154,43 @@ def misfit(name: str, given: Given, release: Mapping[str, str]) -> str:
     if note.fits is Fits.RELEASE:
         return f"it fits release {note.of} alone, and this is {here}; build it for this one"
     return f"it fits releases of {note.of}, and this is one of {here}"
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """What is laid over the host's /usr: extensions by name, and the units that they start."""
+
+    merged: frozenset[str]
+    units: frozenset[str]
+
+
+def laid(places: Places) -> Laid:
+    """What is merged, as this process sees it."""
+    folder = places.on_host(_WANTED)
+    units = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
+    return Laid(frozenset(_merged(places)), frozenset(units))
+
+
+def leave_laid(places: Places) -> None:
+    """Leave what is merged for who is in a mount name space of its own, which may not follow.
+
+    Raises:
+        OSError: /run is full.
+    """
+    found = laid(places)
+    document = {"merged": sorted(found.merged), "units": sorted(found.units)}
+    places.extensions_laid.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(places.extensions_laid, json.dumps(document).encode())
+
+
+def left_laid(places: Places) -> Laid:
+    """What was left of the last merge.
+
+    Raises:
+        OSError: nothing was.
+    """
+    found = json.loads(places.extensions_laid.read_bytes())
+    return Laid(frozenset(found["merged"]), frozenset(found["units"]))
 
 
 def tell(found: Iterable[Extension], places: Places) -> None:

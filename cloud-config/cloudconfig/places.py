@@ -38,6 +38,11 @@ class Places:
         return self.root / "run/bedplate/notes/config"
 
     @property
+    def extensions_laid(self) -> Path:
+        """Which extensions the last merge has laid over /usr."""
+        return self.root / "run/bedplate/extensions.json"
+
+    @property
     def extensions_note(self) -> Path:
         """What the console shows of system extensions; there while one is refused."""
         return self.root / "run/bedplate/notes/extensions"

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from builder.extension import Signer
 from builder.extension_cli import read_signer
 from builder.trust.certificates import EXTENSIONS, generate_pair
+from cloudconfig import extensions as installed
 from cloudconfig import host, intake, transfer
 from cloudconfig.extensionimage import Fits, Note, read_image
 from cloudconfig.host import Stage
@@ -80,7 +81,9 @@ class Kit:
         if argv[1:] == ("start", "bedplate-extensions-merge.service"):
             if self.broken:
                 raise ProgramError("`systemctl start` ended with 1")
-            if not self.blind:
+            if self.blind:
+                installed.leave_laid(self.places)
+            else:
                 self.merge()
         return ""
 
@@ -98,6 +101,7 @@ class Kit:
             path.unlink()
         for name in found:
             (wants / f"{name}.service").touch()
+        installed.leave_laid(self.places)
 
     def states(self) -> dict[str, tuple[str, str]]:
         found = extensions.listed(self.places)

@@ -232,7 +232,8 @@ def test_the_configuration_without_its_secrets(operated: Operated, tmp_path: Pat
     plan = operated.ask("config", "plan", str(other))
     assert "/etc/localtime" in plan
     assert _SECRET not in plan
-    assert "timezone: Europe/Berlin" in operated.ask("config", "diff", str(other))
+    with pytest.raises(CommandError, match=r"\+timezone: Europe/Berlin"):
+        operated.ask("config", "diff", str(other))
     assert not operated.guest.ask("readlink /etc/localtime").strip().endswith("Berlin")
     other.write_text("#cloud-config\nhostnam: x\n")
     with pytest.raises(CommandError, match="2:1"):
@@ -419,7 +420,6 @@ def test_a_wipe_leaves_nothing(operated: Operated) -> None:
     guest.machine.wait_for_reboot(BOOT_SECONDS)
     guest.wait_until_good("1")
     assert guest.host.run("test -e /var/lib/marker").rc == 1
-    assert guest.status()["rejected"] == []
     # Its token is spent, and its key is gone: it is nobody until its document has another one.
     assert guest.host.run("test -e /var/lib/bedplate/api/host.pem").rc == 1
 

@@ -27,8 +27,6 @@ from updater.store import locked
 _KEPT = PurePosixPath("/var/lib/bedplate/extensions")
 _LOCK = "run/bedplate/extensions.lock"
 _MERGE = "bedplate-extensions-merge.service"
-# What an extension brings to be started: systemd has no other word for which unit is whose.
-_WANTED = PurePosixPath("/usr/lib/systemd/system/bedplate-extensions.target.wants")
 _MERGE_SECONDS = 180.0
 _STOP_SECONDS = 120.0
 _SHOWN_LINES = 4  # of what systemd-sysext says
@@ -114,7 +112,7 @@ def remove(name: str, places: Places) -> str:
         found = {each.name: each for each in listed(places)}.get(name)
         if found is None or found.state is State.ABSENT:
             raise FileNotFoundError(f"{name}: there is no such extension on this host")
-        before = _units(places)
+        before = extensions.laid(places)
         link, folder = _named(name, places), _mask(name, places)
         if found.source is Source.API:
             link.unlink()
@@ -129,7 +127,7 @@ def remove(name: str, places: Places) -> str:
                 folder.rmdir()
             raise
         _kept(name, places).unlink(missing_ok=True)
-        if gone := sorted(before - _units(places)):
+        if gone := sorted(before.units - extensions.left_laid(places).units):
             run(("systemctl", "stop", *gone), time_out=_STOP_SECONDS)
         run(("systemctl", "daemon-reload"))
     if found.source is Source.API:
@@ -169,13 +167,15 @@ def _laid(name: str, path: Path, places: Places) -> None:
 
 
 def _merge_with(name: str, places: Places) -> None:
-    before = _units(places)
+    before = extensions.laid(places)
     _merge()
-    if name not in extensions.observe(places).merged:
+    # Told by a unit in the host's own name space: here, /usr may be as it was.
+    after = extensions.left_laid(places)
+    if name not in after.merged:
         raise BedplateError(f"systemd-sysext did not take it: {_said()}")
     run(("systemctl", "daemon-reload"))
     # By name: a target that is reached already starts no more, and its restart is others' too.
-    new = sorted(_units(places) - before)
+    new = sorted(after.units - before.units)
     run(("systemctl", "--no-block", "start", "bedplate-extensions.target", *new))
 
 
@@ -215,11 +215,6 @@ def _named(name: str, places: Places) -> Path:
 
 def _mask(name: str, places: Places) -> Path:
     return places.on_host(extensions.FIRST) / name
-
-
-def _units(places: Places) -> frozenset[str]:
-    folder = places.on_host(_WANTED)
-    return frozenset(path.name for path in folder.iterdir()) if folder.is_dir() else frozenset()
 
 
 def _list(_request: Request, _tell: Tell) -> Mapping[str, object]:
