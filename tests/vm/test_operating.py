@@ -312,6 +312,17 @@ def test_two_hundred_connections_at_once(operated: Operated) -> None:
     assert operated.answer("status")["health"]["state"] == "good"
 
 
+def test_many_hosts_at_once(operated: Operated, tmp_path: Path) -> None:
+    """One that answers, and one that nobody is."""
+    hosts = tmp_path / "hosts.txt"
+    here = f"127.0.0.1:{operated.guest.machine.port(PORT)} {_NAME}\n"
+    hosts.write_text(f"# those of the test\n{here}")
+    assert "1 host: 1 ok" in operated.workstation.many(hosts, "status")
+    hosts.write_text(f"{here}127.0.0.1:1 nobody\n")
+    with pytest.raises(CommandError, match="1 ok, 1 failed"):
+        operated.workstation.many(hosts, "status")
+
+
 def test_a_bundle_holds_no_secret(operated: Operated, tmp_path: Path) -> None:
     path = tmp_path / "bundle.tar.zst"
     operated.ask("bundle", "--output", str(path))

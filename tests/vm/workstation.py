@@ -46,6 +46,11 @@ class Workstation:
         """What `bedplate host` prints about a guest."""
         return self._run(*self.command(guest, name, *words, who=who))
 
+    def many(self, hosts: Path, *words: str) -> str:
+        """What `bedplate host --hosts` prints."""
+        identity = str(self.folder / "ops.pem")
+        return self._run("host", "--hosts", str(hosts), *words, "--identity", identity)
+
     def command(self, guest: Guest, name: str, *words: str, who: str = "ops") -> tuple[str, ...]:
         """The arguments of `bedplate` that ask a guest."""
         address = f"127.0.0.1:{guest.machine.port(PORT)}"
