@@ -41,6 +41,8 @@ _VM = (
     Figure("VM: memory in use after boot", 0, Unit.BYTES, 160 * MB, "memory_bytes"),
     Figure("VM: staging 1 -> 2", 0, Unit.SECONDS, None, "stage_seconds"),
     Figure("VM: bytes served for 1 -> 2", 0, Unit.BYTES, None, "stage_bytes"),
+    Figure("VM: the API's own memory", 0, Unit.BYTES, 48 << 20, "api_memory_bytes"),
+    Figure("VM: with 20 followers", 0, Unit.BYTES, 64 << 20, "api_memory_followed_bytes"),
     Figure("VMs: a rolling change of 3", 0, Unit.SECONDS, None, "pods_rolling_change_seconds"),
     Figure("VMs: a dead host's slots taken", 0, Unit.SECONDS, 40, "pods_taken_over_seconds"),
     Figure("VMs: its replicas ready", 0, Unit.SECONDS, None, "pods_ready_elsewhere_seconds"),
