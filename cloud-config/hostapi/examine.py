@@ -1,6 +1,7 @@
 """Certificates in PEM -> what there is to know of them. Slow to import on a small host."""
 
 import ipaddress
+from dataclasses import replace
 from datetime import datetime
 
 from cryptography import x509
@@ -29,13 +30,8 @@ def found(pair: str, key: str, authorities: str, lists: str) -> Found:
     certificate = first(pair)
     private = private_key(key)
     trusted = _load(authorities, "the authorities")
-    return Found(
-        fingerprint=fingerprint(certificate),
-        name=_subject(certificate, x509.NameOID.COMMON_NAME),
-        role=_subject(certificate, x509.NameOID.ORGANIZATION_NAME),
-        start=certificate.not_valid_before_utc,
-        ends=certificate.not_valid_after_utc,
-        addresses=addresses(certificate),
+    return replace(
+        _told(certificate),
         fits=private.public_key() == certificate.public_key(),
         trusted=any(is_by(certificate, each) for each in trusted),
         revoked=_is_revoked(certificate, trusted, lists),
@@ -115,6 +111,11 @@ def answered(text: str, key: PrivateKeyTypes, authorities: str, now: datetime) -
         raise InputError("no authority of the document signed the answer's certificate")
     if now >= certificate.not_valid_after_utc:
         raise InputError("the answer's certificate has ended")
+    return _told(certificate)
+
+
+def _told(certificate: x509.Certificate) -> Found:
+    """What a certificate says of itself."""
     return Found(
         fingerprint=fingerprint(certificate),
         name=_subject(certificate, x509.NameOID.COMMON_NAME),

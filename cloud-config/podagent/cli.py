@@ -3,12 +3,12 @@
 import argparse
 import json
 import logging
-import math
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from hostkit.deadline import add_deadline
 from hostkit.timing import boottime
 from podagent import drain, reading
 from podagent.drain import Stage
@@ -21,6 +21,7 @@ _CANCEL_SECONDS = 30.0
 _DRAIN_SECONDS = 300.0
 _HEALTH_SECONDS = 480.0
 _LEAVE_SECONDS = 20.0
+_WAITS = "how long to wait"
 
 
 def _status(places: Places, arguments: argparse.Namespace) -> int:
@@ -109,13 +110,6 @@ def _leave(places: Places, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not (math.isfinite(seconds) and seconds >= 0):
-        raise ValueError(text)
-    return seconds
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bedplate-pods", description="The pods of this host.")
     parser.add_argument(
@@ -130,28 +124,15 @@ def _parser() -> argparse.ArgumentParser:
         verb.set_defaults(command=command)
         return verb
 
-    def deadline(verb: argparse.ArgumentParser, default: float) -> None:
-        verb.add_argument(
-            "--deadline",
-            type=_seconds,
-            default=default,
-            metavar="SECONDS",
-            help=f"how long to wait ({default:.0f})",
-        )
-
     status = add("status", _status, "show the pods, and what is wrong with them")
     status.add_argument("--json", action="store_true", help="print JSON")
     drains = add("drain", _drain, "let all pods leave this host, until a reboot or --cancel")
-    deadline(drains, _DRAIN_SECONDS)
+    add_deadline(drains, _WAITS, _DRAIN_SECONDS)
     drains.add_argument("--cancel", action="store_true", help="let them come back")
-    deadline(
-        add("health", _health, "wait until what ran before an update runs again (for a unit)"),
-        _HEALTH_SECONDS,
-    )
-    deadline(
-        add("leave", _leave, "stop, and give the cluster its lease back (for a unit)"),
-        _LEAVE_SECONDS,
-    )
+    health = add("health", _health, "wait until what ran before an update runs again (for a unit)")
+    add_deadline(health, _WAITS, _HEALTH_SECONDS)
+    leaves = add("leave", _leave, "stop, and give the cluster its lease back (for a unit)")
+    add_deadline(leaves, _WAITS, _LEAVE_SECONDS)
     add("fence", _fence, "end replicas that no agent watches over (for a unit)")
     return parser
 

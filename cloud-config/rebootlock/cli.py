@@ -3,7 +3,6 @@
 import argparse
 import json
 import logging
-import math
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from random import SystemRandom
 
+from hostkit.deadline import add_deadline
 from hostkit.timing import boottime
 from rebootlock.places import Places
 from rebootlock.settings import load
@@ -105,13 +105,6 @@ def _status(places: Places, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not (math.isfinite(seconds) and seconds >= 1):
-        raise ValueError(text)
-    return seconds
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="bedplate-lock", description="The lock that keeps hosts from rebooting all at once."
@@ -135,13 +128,7 @@ def _parser() -> argparse.ArgumentParser:
     release.add_argument(
         "--now", action="store_true", help="give it back whatever this host is, or give up"
     )
-    release.add_argument(
-        "--deadline",
-        type=_seconds,
-        default=_NOW_SECONDS,
-        metavar="SECONDS",
-        help=f"how long --now may take ({_NOW_SECONDS:.0f})",
-    )
+    add_deadline(release, "how long --now may take", _NOW_SECONDS, least=1)
     return parser
 
 
