@@ -3,24 +3,29 @@
 import argparse
 import difflib
 import sys
+import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder import output
 from builder.report import emit_json
-from cloudconfig.desired import Desired, Fetched, Link
-from cloudconfig.document import LIMITS, Document, read_document
+from cloudconfig.desired import Desired, Fetched, File, Link
+from cloudconfig.document import LIMITS, Document, placed, read_document
 from cloudconfig.facts import Facts
 from cloudconfig.plan import Observed, describe, make_plan, merged
 from cloudconfig.reference import json_schema, markdown
+from cloudconfig.render.errors import RenderError
 from hostkit.document.reference import as_json
-from hostkit.document.schema import Reading
+from hostkit.document.schema import Fault, Reading
 from hostkit.document.source import DocumentError, Problem, read_bytes
 from updater.errors import BedplateError, InputError
 
 if TYPE_CHECKING:
+    from cloudconfig.model.api import Api
+
     # argparse keeps this name to itself, but has no other for it.
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001
 
@@ -115,30 +120,35 @@ class Finding:
 def examine(file: Path) -> list[Finding]:
     """All that there is to say of a document: what is wrong with it, or what to be warned of."""
     try:
-        document = _read(file)
+        data = read_bytes(file, LIMITS)
+        document = read_document(data, file, _ADDRESSES)
     except DocumentError as error:
         return _in_order(error.problems, error.warnings)
     except InputError as error:
         return [Finding(str(file), None, None, str(error).removeprefix(f"{file}: "))]
-    found = _in_order((), document.warnings)
+    problems, warnings = _of_certificates(document.config.bedplate.api)
     try:
-        # What only shows in the making, such as a content that is not what its encoding says.
-        _desired(document, None, found)
-    except InputError as error:
-        found += [Finding(str(file), 1, 1, line) for line in str(error).splitlines()]
-    return [*found, *_of_certificates(document, file)]
+        # What only shows in the making, such as an account that needs a group.
+        _desired(document, None, [])
+    except RenderError as error:
+        problems = (*problems, *error.faults)
+    return _in_order(
+        placed(problems, data, file, _ADDRESSES),
+        [*document.warnings, *placed(warnings, data, file, _ADDRESSES)],
+    )
 
 
-def _of_certificates(document: Document, file: Path) -> list[Finding]:
-    """What there is to say of the API's certificates, which a host looks at only when it runs."""
-    api = document.config.bedplate.api
+def _of_certificates(api: "Api | None") -> tuple[tuple[Fault, ...], tuple[Fault, ...]]:
+    """What is wrong with the API's certificates, and what to be warned of.
+
+    A host looks at them only when it runs.
+    """
     if api is None:
-        return []
+        return (), ()
     from builder.pki.document import examine as examine_api  # noqa: PLC0415 - as in _desired
 
     said = examine_api(api, datetime.now(UTC))
-    found = [Finding(str(file), None, None, each) for each in said.problems]
-    return found + [Finding(str(file), None, None, each, "warning") for each in said.warnings]
+    return said.problems, said.warnings
 
 
 def _in_order(problems: Iterable[Problem], warnings: Iterable[Problem]) -> list[Finding]:
@@ -148,12 +158,13 @@ def _in_order(problems: Iterable[Problem], warnings: Iterable[Problem]) -> list[
     return [Finding(str(at.file), at.line, at.column, *said) for at, *said in found]
 
 
-def _read(file: Path) -> Document:
-    return read_document(read_bytes(file, LIMITS), file, _ADDRESSES)
-
-
 def _desired(document: Document, network_config: Path | None, found: list[Finding]) -> Desired:
-    """What a host would be; what there is to be warned of is added to `found`."""
+    """What a host would be; what there is to be warned of is added to `found`.
+
+    Raises:
+        DocumentError: the network-config is wrong.
+        RenderError: no host can be so.
+    """
     # Only here: what renders a host's files need not be imported to build an image.
     from cloudconfig.rendering import render_all  # noqa: PLC0415
 
@@ -209,9 +220,14 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 
 def _loaded(arguments: argparse.Namespace) -> Desired:
-    document = _read(arguments.file)
+    file = arguments.file
+    data = read_bytes(file, LIMITS)
+    document = read_document(data, file, _ADDRESSES)
     found = _in_order((), document.warnings)
-    desired = _desired(document, arguments.network_config, found)
+    try:
+        desired = _desired(document, arguments.network_config, found)
+    except RenderError as error:
+        raise DocumentError(placed(error.faults, data, file, _ADDRESSES)) from None
     sys.stderr.writelines(f"{each}\n" for each in found)
     return desired
 
@@ -230,10 +246,21 @@ def _besides(desired: Desired) -> list[str]:
 
 
 def _render(arguments: argparse.Namespace) -> int:
-    desired, folder = _loaded(arguments), arguments.output
-    if folder.is_dir() and any(folder.iterdir()):
-        raise InputError(f"{folder}: not empty; expected a new folder")
+    desired, folder = _loaded(arguments), arguments.output.resolve()
+    if folder.is_file() or any(folder.glob("*")):
+        raise InputError(f"{arguments.output}: not empty; expected a new folder")
     items = merged(desired.items, Observed())
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as beside:
+        made = Path(beside) / "made"
+        made.mkdir()
+        _write(items, made)
+        output.put(made, folder)
+    sys.stdout.write(f"{arguments.output}: {len(items)} files and links\n")
+    return 0
+
+
+def _write(items: Iterable[File | Link | Fetched], folder: Path) -> None:
     # Links come last, so that nothing is written through one.
     for item in sorted(items, key=lambda item: isinstance(item, Link)):
         path = folder / item.path.relative_to("/")
@@ -248,8 +275,6 @@ def _render(arguments: argparse.Namespace) -> int:
             path.touch(mode=0o600)
             path.write_bytes(item.content)
             path.chmod(item.mode & 0o777)
-    sys.stdout.write(f"{folder}: {len(items)} files and links\n")
-    return 0
 
 
 def _show(arguments: argparse.Namespace) -> int:

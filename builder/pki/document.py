@@ -13,6 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from cloudconfig.certificates import blocks, in_pem
 from cloudconfig.model.api import REVOCATION_LIST, Api
 from hostapi.examine import is_by, is_signed
+from hostkit.document.schema import Fault
 
 _SOON = timedelta(days=14)
 
@@ -21,8 +22,8 @@ _SOON = timedelta(days=14)
 class Findings:
     """What is wrong, and what to be warned of: what time does is never wrong."""
 
-    problems: tuple[str, ...]
-    warnings: tuple[str, ...]
+    problems: tuple[Fault, ...]
+    warnings: tuple[Fault, ...]
 
 
 def examine(api: Api, now: datetime) -> Findings:
@@ -47,9 +48,15 @@ def examine(api: Api, now: datetime) -> Findings:
                     " not believe this host"
                 )
     return Findings(
-        tuple(f"bedplate.api.{each}" for each in problems),
-        tuple(f"bedplate.api.{each}" for each in warnings),
+        tuple(map(_of_document, problems)),
+        tuple(map(_of_document, warnings)),
     )
+
+
+def _of_document(said: str) -> Fault:
+    """What is said of a key of `bedplate.api`, which it begins with."""
+    what, path = f"bedplate.api.{said}", ("bedplate", "api", said.partition(":")[0])
+    return Fault(what, path)
 
 
 def _certificates(text: str, key: str, problems: list[str]) -> list[x509.Certificate]:

@@ -137,4 +137,9 @@ class Desired:
 
 
 def _without_doubles(items: Iterable[File | Link | Fetched]) -> tuple[File | Link | Fetched, ...]:
-    return tuple({(item.path, getattr(item, "append", False)): item for item in items}.values())
+    # All that is appended counts.
+    keyed = (
+        ((item.path, at if getattr(item, "append", False) else None), item)
+        for at, item in enumerate(items)
+    )
+    return tuple(dict(keyed).values())

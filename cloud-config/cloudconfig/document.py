@@ -1,13 +1,14 @@
 """Bytes to a checked configuration: what comes before the YAML, the YAML, and what it means."""
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from cloudconfig.model.top import SCHEMA, CloudConfig
 from cloudconfig.variables import substitute
-from hostkit.document.schema import Reading, Wrong, is_null
+from hostkit.document.schema import Fault, Reading, Wrong, is_null, place_of
 from hostkit.document.source import (
     DocumentError,
     Limits,
@@ -29,7 +30,7 @@ _OTHERS = (
     ("## template: jinja", "a cloud-init template: render it before, or use $private_ipv4"),
     ("Content-Type: multipart", "several documents: one is the whole configuration"),
     ("MIME-Version:", "several documents: one is the whole configuration"),
-    ("{", "JSON (Ignition?): expected a YAML document under #cloud-config; the handbook says how"),
+    ("{", "JSON (Ignition?): write YAML, with its files in write_files, its units in coreos.units"),
 )
 
 
@@ -49,26 +50,38 @@ def read_document(data: bytes, file: Path, variables: Mapping[str, str] | None =
     Raises:
         DocumentError: all that is wrong with it, each with its line and column.
     """
-    text = _text(data, file)
-    if variables is not None:
-        text = substitute(text, variables)
-    return _typed(parse(text, file, LIMITS) if _says_anything(text) else None, file)
+    text = _text(data, file, variables)
+    reading = Reading(as_coreos=True)
+    node = parse(text, file, LIMITS, reading.problems) if _says_anything(text) else None
+    return _typed(node, file, reading)
 
 
-def read_tree(data: bytes, file: Path) -> Node | None:
-    """What `data` says as it stands, whatever it means; None if it says nothing.
+def read_tree(data: bytes, file: Path, variables: Mapping[str, str] | None = None) -> Node | None:
+    """What `data` says, whatever it means; None if it says nothing. `variables` as above.
 
     Raises:
         DocumentError: it is no cloud-config, or no YAML.
     """
-    text = _text(data, file)
+    text = _text(data, file, variables)
     return parse(text, file, LIMITS) if _says_anything(text) else None
 
 
-def _text(data: bytes, file: Path) -> str:
+def placed(
+    faults: Iterable[Fault], data: bytes, file: Path, variables: Mapping[str, str] | None = None
+) -> list[Problem]:
+    """What only shows behind the schema, in order, each where it stands in a right document."""
+    faults = tuple(faults)
+    tree = read_tree(data, file, variables) if faults else None
+    start = Place(file, 1, 1)
+    return _in_order(
+        [Problem(place_of(tree, each.path) if tree else start, each.message) for each in faults]
+    )
+
+
+def _text(data: bytes, file: Path, variables: Mapping[str, str] | None) -> str:
     text = decode(_unpacked(data, file), file, LIMITS)
     _check_header(text, file)
-    return text
+    return text if variables is None else substitute(text, variables)
 
 
 def _unpacked(data: bytes, file: Path) -> bytes:
@@ -99,16 +112,17 @@ def _says_anything(text: str) -> bool:
     return any(line and not line.startswith("#") and line != "---" for line in lines)
 
 
-def _typed(node: Node | None, file: Path) -> Document:
+def _typed(node: Node | None, file: Path, reading: Reading) -> Document:
     if node is None or is_null(node):
         return Document(CloudConfig(), ())
-    reading = Reading(as_coreos=True)
+    config: CloudConfig | None = None
     try:
-        config: CloudConfig = SCHEMA.read(node, reading)
-    except Wrong:
-        raise DocumentError(_in_order(reading.problems), _in_order(reading.warnings)) from None
+        with suppress(Wrong):
+            config = SCHEMA.read(node, reading)
     except RecursionError:
         raise _first_line(file, "nested too deeply") from None
+    if config is None or reading.problems:
+        raise DocumentError(_in_order(reading.problems), _in_order(reading.warnings))
     return Document(config, tuple(_in_order(reading.warnings)))
 
 

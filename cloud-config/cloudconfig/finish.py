@@ -1,6 +1,7 @@
 """What is done when all is applied: a message, a call home, power. Each instance once."""
 
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger(__name__)
 _PAUSE_SECONDS = 3.0
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 
 Post = Callable[[str, bytes], None]
 
@@ -38,23 +40,28 @@ def finish(prepared: Prepared, places: Places, hostname: str, *, post: Post | No
     if given is None:
         return
     if desired.message:
-        _LOG.info("%s", message(desired.message, given.source, time.monotonic()))
+        _LOG.info("%s", message(desired.message, given.source, time.monotonic(), time.gmtime()))
     if not store.is_new_instance(given.instance_id, places):
         return
     if desired.phone_home:
-        _call(desired.phone_home, report_of(desired.phone_home, given.instance_id, hostname), post)
+        told = report_of(desired.phone_home, given.instance_id, hostname)
+        _call(desired.phone_home, given.instance_id, told, post)
     store.finish_instance(given.instance_id, places)
     if desired.power and desired.power.condition:
         _LOG.info("%s: %s", desired.power.mode.value, desired.power.message)
         run(power_command(desired.power))
 
 
-def message(text: str, source: str, uptime: float) -> str:
-    """The final message with cloud-init's names put in."""
-    known = {"datasource": source, "uptime": f"{uptime:.1f}", "version": "bedplate"}
-    for name, value in known.items():
-        text = text.replace(f"${name.upper()}", value).replace(f"${name}", value)
-    return text.strip()
+def message(text: str, source: str, uptime: float, now: time.struct_time) -> str:
+    """The final message with cloud-init's names put in; `now` is UTC."""
+    known = {
+        "datasource": source,
+        "uptime": f"{uptime:.1f}",
+        "timestamp": time.strftime("%a, %d %b %Y %H:%M:%S +0000", now),
+        "version": "bedplate",
+    }
+    known |= {name.upper(): value for name, value in known.items()}
+    return _VARIABLE.sub(lambda found: known.get(found[1] or found[2], found[0]), text).strip()
 
 
 def report_of(phone_home: "PhoneHome", instance_id: str, hostname: str) -> Mapping[str, str]:
@@ -79,14 +86,16 @@ def power_command(power: "PowerState") -> tuple[str, ...]:
     return ("systemctl", f"--when=+{minutes}min", verb)
 
 
-def _call(phone_home: "PhoneHome", told: Mapping[str, str], post: Post | None) -> None:
+def _call(
+    phone_home: "PhoneHome", instance_id: str, told: Mapping[str, str], post: Post | None
+) -> None:
     from urllib.parse import urlencode  # noqa: PLC0415 - seldom used
 
     if post is None:
         from cloudconfig.transfer import post as post_form  # noqa: PLC0415 - seldom used
 
         post = post_form
-    url = phone_home.url.replace("$INSTANCE_ID", told.get("instance_id", ""))
+    url = phone_home.url.replace("$INSTANCE_ID", instance_id)
     for attempt in range(1, phone_home.tries + 1):
         try:
             post(url, urlencode(told).encode())

@@ -15,6 +15,11 @@ _FALSE = frozenset({"false", "no", "off", "0"})
 _DURATION = re.compile(r"([0-9]{1,9})(ms|sec|s|min|m|h|d)?")
 _SECONDS = {"ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 WRITABLE = ("/etc", "/run", "/var", "/tmp")  # noqa: S108 - named for what a host may write
+# What the host itself keeps, which nothing may cover.
+_OWN = (
+    *("/var/lib/bedplate/", "/var/log/journal/", "/run/bedplate/", "/run/bedplate-etc/"),
+    *("/run/systemd/", "/run/udev/", "/run/dbus/", "/run/credentials/"),
+)
 
 
 class Boolean(Kind):
@@ -131,6 +136,13 @@ def writable_path(text: str) -> PurePosixPath:
     if not normal or not any(str(path).startswith(f"{top}/") for top in WRITABLE):
         raise ValueError(text)
     return path
+
+
+def own_at(path: PurePosixPath) -> str | None:
+    """Which of the host's own places would be lost if something else stood at `path`."""
+    folder = f"{path}/"
+    lost = (own for own in _OWN if folder.startswith(own) or own.startswith(folder))
+    return next((own.rstrip("/") for own in lost), None)
 
 
 BOOLEAN = Boolean()

@@ -5,8 +5,8 @@ from pathlib import Path
 from hostkit.document.source import DocumentError
 
 
-def pod_problem(text: str) -> str | None:
-    """What is wrong with a manifest, a line for each fault: `manifest:line:column: path: what`.
+def manifest_problems(text: str) -> tuple[str, ...]:
+    """What is wrong with a manifest, one for each fault: `manifest:line:column: path: what`.
 
     Lines and columns count from its own first line.
     """
@@ -16,5 +16,5 @@ def pod_problem(text: str) -> str | None:
     try:
         parse(text.encode(errors="replace"), Path("manifest"), of_host=True)
     except DocumentError as error:
-        return str(error)
-    return None
+        return tuple(map(str, error.problems))
+    return ()

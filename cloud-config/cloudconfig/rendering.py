@@ -1,9 +1,11 @@
 """A configuration and a machine's facts -> all that the host should be. Pure."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cloudconfig.desired import Desired
 from cloudconfig.facts import Facts
+from cloudconfig.model.files import folders
 from cloudconfig.model.top import CloudConfig
 from cloudconfig.render import (
     agents,
@@ -23,6 +25,8 @@ from cloudconfig.render import (
     update,
     users,
 )
+from cloudconfig.render.errors import RenderError
+from hostkit.document.schema import Fault
 
 if TYPE_CHECKING:
     from cloudconfig.model.network import Network
@@ -54,7 +58,7 @@ def render_all(
     """What a host of these facts should be; the document's network goes before its source's.
 
     Raises:
-        RenderError: the document asks for what this machine cannot be.
+        RenderError: all in which the document asks for what this machine cannot be.
     """
     desired = Desired(
         power=config.power_state,
@@ -66,6 +70,25 @@ def render_all(
         from cloudconfig.render import network  # noqa: PLC0415 - slow to import, and seldom used
 
         desired += network.render(described)
+    faults: list[Fault] = []
     for family in _FAMILIES:
-        desired += family.render(config, facts)
+        try:
+            desired += family.render(config, facts)
+        except RenderError as error:
+            faults += error.faults
+    faults += _clashes(config, desired)
+    if faults:
+        raise RenderError(*faults)
     return desired
+
+
+def _clashes(config: CloudConfig, desired: Desired) -> Iterator[Fault]:
+    """Files of the document that are above or below what other keys write."""
+    own = {file.path: at for at, file in enumerate(config.write_files)}
+    others = {item.path for item in desired.items} - own.keys()
+    below = folders(others) & own.keys()
+    above = folders(own) & others
+    below |= {path for path in own if above.intersection(path.parents)} if above else set()
+    for path in sorted(below):
+        message = f"write_files: {path}: other keys write a file above or below it"
+        yield Fault(message, ("write_files", own[path], "path"))

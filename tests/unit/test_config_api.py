@@ -156,7 +156,12 @@ def test_a_key_of_another_certificate_is_told(folder: Folder, tmp_path: Path) ->
     file = tmp_path / "c.yaml"
     file.write_text(with_section(values))
     (finding,) = config_cli.examine(file)
-    assert str(finding) == f"{file}: bedplate.api.key: it is not the key of certificate"
+    (line,) = [
+        number
+        for number, each in enumerate(file.read_text().splitlines(), 1)
+        if each.startswith("    key: ")
+    ]
+    assert str(finding) == f"{file}:{line}:10: bedplate.api.key: it is not the key of certificate"
 
 
 def test_a_persons_certificate_is_no_hosts(folder: Folder) -> None:
@@ -166,7 +171,7 @@ def test_a_persons_certificate_is_no_hosts(folder: Folder) -> None:
         parsed(with_section(values | {"certificate": folder.certificate_file("anna").read_text()})),
         folder.now(),
     )
-    assert [each.partition(": ")[0] for each in found.problems] == [
+    assert [each.message.partition(": ")[0] for each in found.problems] == [
         "bedplate.api.key",
         "bedplate.api.certificate",
         "bedplate.api.certificate",
@@ -182,7 +187,7 @@ def test_a_certificate_of_another_authority_is_a_warning(folder: Folder, tmp_pat
         folder.now(),
     )
     assert found.problems == ()
-    assert "no authority in ca signed it" in found.warnings[0]
+    assert "no authority in ca signed it" in found.warnings[0].message
 
 
 def test_each_authority_needs_a_list_where_there_is_one(folder: Folder) -> None:
@@ -190,14 +195,14 @@ def test_each_authority_needs_a_list_where_there_is_one(folder: Folder) -> None:
     rotating.begin(folder)
     both = (folder.path / "ca.pem").read_text()
     found = document.examine(parsed(with_section(before | {"ca": both})), folder.now())
-    assert "has no X509 CRL here" in found.problems[0]
+    assert "has no X509 CRL here" in found.problems[0].message
     lists = (folder.path / "crl.pem").read_text()
     found = document.examine(
         parsed(with_section(before | {"ca": both, "crl": lists})), folder.now()
     )
     assert found == document.Findings((), ())
     found = document.examine(parsed(with_section(before | {"crl": lists})), folder.now())
-    assert "is none of ca's" in found.problems[0]
+    assert "is none of ca's" in found.problems[0].message
 
 
 def test_a_certificate_that_signs_nothing_is_no_authority(folder: Folder) -> None:
@@ -206,7 +211,7 @@ def test_a_certificate_that_signs_nothing_is_no_authority(folder: Folder) -> Non
         parsed(with_section(values | {"ca": values["certificate"]} | {"crl": values["crl"]})),
         folder.now(),
     )
-    assert "is no certificate authority" in found.problems[0]
+    assert "is no certificate authority" in found.problems[0].message
 
 
 @pytest.mark.parametrize(
@@ -225,7 +230,7 @@ def test_time_is_never_an_error(folder: Folder, days: int, words: list[str]) -> 
     assert found.problems == ()
     assert len(found.warnings) == len(words)
     for said, word in zip(found.warnings, words, strict=True):
-        assert word in said
+        assert word in said.message
 
 
 def test_a_host_reads_it_without_cryptography() -> None:

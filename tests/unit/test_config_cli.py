@@ -1,5 +1,7 @@
 import argparse
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -104,9 +106,24 @@ def test_what_only_shows_in_the_making_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "a.yaml"
-    file.write_text("#cloud-config\nwrite_files: [{path: /etc/a, encoding: b64, content: '%'}]\n")
+    file.write_text(
+        "#cloud-config\n"
+        "hostname: a\n"
+        "users: [{name: web, primary_group: www}, {name: db, primary-group: data}]\n"
+        "write_files: [{path: /etc/hostname/a}]\n"
+        "bedplate: {update: {server: 'https://[1]/'}}\n"
+    )
+    told = [
+        f"{file}:3:36: users: web: there is no group www; add it to groups",
+        f"{file}:3:68: users: db: there is no group data; add it to groups",
+        f"{file}:4:22: write_files: /etc/hostname/a: other keys write a file above or below it",
+        f"{file}:5:12: bedplate.update: server: expected an http:// or https:// URL with a host",
+    ]
     assert run("config", "validate", file) == 2
-    assert "/etc/a: the content is not b64" in capsys.readouterr().err
+    assert capsys.readouterr().err.splitlines() == told
+    with pytest.raises(InputError) as caught:
+        run("config", "plan", file)
+    assert str(caught.value).splitlines() == told
 
 
 def test_addresses_are_taken_for_examples_of_the_same_length(tmp_path: Path) -> None:
@@ -161,6 +178,21 @@ def test_render_writes_what_a_host_would_write(tmp_path: Path) -> None:
     assert not (folder / "var/lib/d").exists()
     with pytest.raises(InputError, match="not empty; expected a new folder"):
         run("config", "render", file, "--output", folder)
+
+
+def test_what_cannot_be_rendered_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, folder = tmp_path / "a.yaml", tmp_path / "new/out"
+    file.write_text(FILES)
+    monkeypatch.setattr(Path, "symlink_to", _full)
+    with pytest.raises(OSError, match="No space"):
+        run("config", "render", file, "--output", folder)
+    assert list(folder.parent.iterdir()) == []
+
+
+def _full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_nothing_is_rendered_outside_the_folder(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from cloudconfig.model.coreos import DropIn
 from config_oracle import outcome
 from hostkit.document.source import DocumentError
 
+LOCKS = "update: {reboot_strategy: etcd-lock}"
 # What stands around a key, with the path to the value in the configuration.
 SECTIONS = {
     "": ("{%s}", ""),
@@ -19,7 +20,16 @@ SECTIONS = {
     "coreos": ("{coreos: {%s}}", "coreos"),
     "update": ("{coreos: {update: {%s}}}", "coreos.update"),
     "flannel": ("{coreos: {flannel: {%s}}}", "coreos.flannel"),
-    "locksmith": ("{coreos: {locksmith: {%s}}}", "coreos.locksmith"),
+    "fetched": (
+        "{write_files: [{path: /etc/a, source: {uri: 'https://a', sha256: '"
+        + "0" * 64
+        + "'}, %s}]}",
+        "write_files.0",
+    ),
+    "locksmith": (
+        f"{{coreos: {{{LOCKS}, flannel: {{etcd_endpoints: 'http://a'}}, locksmith: {{%s}}}}}}",
+        "coreos.locksmith",
+    ),
     # Either end of the window goes with the other.
     "start": ("{coreos: {locksmith: {window_length: 1h, %s}}}", "coreos.locksmith"),
     "length": ("{coreos: {locksmith: {window_start: 04:00, %s}}}", "coreos.locksmith"),
@@ -30,7 +40,7 @@ SECTIONS = {
     ),
     **{
         f"lock_{given}": (
-            f"{{coreos: {{locksmith: {{endpoint: 'http://a', {other}%s}}}}}}",
+            f"{{coreos: {{{LOCKS}, locksmith: {{endpoint: 'http://a', {other}%s}}}}}}",
             "coreos.locksmith",
         )
         for given, other in (
@@ -71,13 +81,9 @@ WORKS: list[tuple[str, str, str, object]] = [
     ("write_files", "content", "off", "off"),
     ("write_files", "owner", "core", "core"),
     *(("write_files", "permissions", text, 0o744) for text in ("0744", "744", "'0744'")),
-    *(("write_files", "encoding", name, name) for name in ENCODINGS),
+    *(("fetched", "encoding", name, name) for name in ENCODINGS),
     ("units", "content", "'[Service]'", "[Service]"),
-    *(
-        ("units", key, word, True)
-        for key in ("mask", "enable", "runtime")
-        for word in ("true", "1")
-    ),
+    *(("units", key, word, True) for key in ("mask", "enable") for word in ("true", "1")),
     *(("units", "command", name, name) for name in COMMANDS),
     ("units", "drop_ins", "[{name: a.conf, content: x}]", (DropIn("a.conf", "x"),)),
     *(("update", "reboot_strategy", name, name) for name in ("best-effort", "reboot", "off")),
@@ -111,6 +117,7 @@ WORKS: list[tuple[str, str, str, object]] = [
 WARNED_OF = [
     ("users", "passwd", "no login"),
     ("users", "shell", "no login"),
+    ("units", "runtime", "no configuration outlives a boot"),
     ("coreos", "oem", "one and the same"),
 ]
 REFUSED = [
@@ -179,6 +186,12 @@ def test_a_key_is_refused_with_what_to_use(section: str, key: str, words: str, s
         ("chpasswd", "no login"),
         ("network", "bedplate.network"),
         ("merge_how", "nothing is merged"),
+        *((key, "run it as a pod") for key in ("apk_repos", "apt_upgrade", "apt_sources")),
+        *((key, "run it as a pod") for key in ("ubuntu_advantage", "mcollective", "spacewalk")),
+        ("mount_default_fields", "its own fields"),
+        ("drivers", "bedplate.modules loads them"),
+        ("disable_ec2_metadata", "give it by a disk"),
+        ("reporting", "phone_home"),
     ],
 )
 def test_cloud_init_s_keys_are_refused_with_what_to_use(key: str, words: str) -> None:
@@ -187,8 +200,40 @@ def test_cloud_init_s_keys_are_refused_with_what_to_use(key: str, words: str) ->
     assert words in found.problems[0].message
 
 
-@pytest.mark.parametrize("key", ["growpart", "ssh_pwauth", "preserve_hostname", "disable_root"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("growpart", "ssh_pwauth", "preserve_hostname", "disable_root", "grub-dpkg"),
+        *("byobu_by_default", "ssh_key_console_blacklist", "emit_keys_to_console", "vendor_data"),
+    ],
+)
 def test_cloud_init_s_keys_do_nothing_with_a_warning(key: str) -> None:
     found = read("", f"{key}: x")
     assert isinstance(found, Document)
     assert len(found.warnings) == 1
+
+
+# All of its schema, cloudinit/config/schemas/schema-cloud-config-v1.json, "properties".
+CLOUD_INIT = """
+allow_public_ssh_keys ansible apk_repos apt apt_pipelining apt_reboot_if_required apt_update
+apt_upgrade authkey_hash autoinstall bootcmd byobu_by_default ca-certs ca_certs chef chpasswd
+cloud_config_modules cloud_final_modules cloud_init_modules create_hostname_file device_aliases
+disable_ec2_metadata disable_piwiz disable_root disable_root_opts disk_setup drivers
+enable_rpi_connect fan final_message fqdn fs_setup groups growpart grub-dpkg grub_dpkg hostname
+keyboard landscape launch-index locale locale_configfile lxd manage_etc_hosts manage_resolv_conf
+mcollective merge_how merge_type migrate mount_default_fields mounts no_ssh_fingerprints ntp output
+package_reboot_if_required package_update package_upgrade packages password phone_home power_state
+prefer_fqdn_over_hostname preserve_hostname puppet random_seed reporting resize_rootfs resolv_conf
+rh_subscription rpi_interfaces rpi_userconf rsyslog runcmd salt_minion snap spacewalk ssh
+ssh_authorized_keys ssh_deletekeys ssh_fp_console_blacklist ssh_genkeytypes ssh_import_id
+ssh_key_console_blacklist ssh_keys ssh_publish_hostkeys ssh_pwauth ssh_quiet_keygen swap
+system_info timezone ubuntu_advantage ubuntu_pro updates user users vendor_data version wireguard
+write_files yum_repo_dir yum_repos zypper
+"""
+
+
+@pytest.mark.parametrize("key", CLOUD_INIT.split())
+def test_no_key_of_cloud_init_s_is_unknown(key: str) -> None:
+    found = read("", f"{key}: x")
+    problems = found.problems if isinstance(found, DocumentError) else ()
+    assert not any("unknown key" in each.message for each in problems)

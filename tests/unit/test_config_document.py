@@ -70,7 +70,10 @@ def test_a_document_may_say_nothing(text: str) -> None:
         ("## template: jinja\n#cloud-config\n", "a cloud-init template"),
         ("Content-Type: multipart/mixed; boundary=x\nMIME-Version: 1.0\n", "several documents"),
         ("MIME-Version: 1.0\nContent-Type: multipart/mixed", "several documents"),
-        ('{"ignition": {"version": "3.3.0"}}', "Ignition"),
+        (
+            '{"ignition": {"version": "3.3.0"}}',
+            "its files in write_files, its units in coreos.units",
+        ),
         (b"\x1f\x8bnothing", "compressed with gzip, but broken"),
         (gzip.compress(b"#cloud-config\n", mtime=0)[:-9], "compressed with gzip, but cut short"),
         (gzip.compress(b"#!/bin/sh\n", mtime=0), "there is no shell here"),
@@ -145,6 +148,123 @@ THEIR_PLACES = """\
 def test_all_errors_are_told_at_once_in_order() -> None:
     for problem, expected in zip(problems(MANY_ERRORS), THEIR_PLACES.splitlines(), strict=True):
         assert problem.startswith(expected)
+
+
+# What is right by itself, and wrong beside something else or in what it holds.
+WRONG_TOGETHER = """\
+#cloud-config
+hostname: a
+hostname: b
+users:
+  - {name: web}
+  - default
+  - {name: web}
+write_files:
+  - {path: /etc/a, encoding: b64, content: "%"}
+  - {path: /etc/b, encoding: gzip+b64, content: AAAA}
+  - {path: /etc/c}
+  - {path: /etc/c}
+  - {path: /etc/c/d}
+  - {path: /var/lib/bedplate/state.json}
+  - {path: /var/lib}
+  - {path: /etc/machine-id}
+  - {path: /etc/c, append: true}
+  - {path: /etc/e, append: true}
+  - {path: /etc/e}
+coreos:
+  units:
+    - {name: a.service, enable: true, content: "[Unit]"}
+    - {name: b@.service, enable: true, content: "[Install]\\nWantedBy=multi-user.target"}
+bedplate:
+  pods:
+    - name: a
+      manifest: "kind: Foo"
+"""
+WHERE_TOGETHER = """\
+3:1: the key 'hostname' stands twice, first in line 2
+7:12: 'web' stands twice in this list
+9:44: /etc/a: the content is not b64
+10:49: /etc/b: the content is not gzip+b64
+11:12: /etc/c is a folder of other files in this list
+12:12: '/etc/c' stands twice in this list
+12:12: /etc/c is a folder of other files in this list
+14:12: /var/lib/bedplate/state.json would cover /var/lib/bedplate, the host's own
+15:12: /var/lib would cover /var/lib/bedplate, the host's own
+16:12: /etc/machine-id is the host's own
+17:12: /etc/c is a folder of other files in this list
+19:12: '/etc/e' stands twice in this list
+22:33: a.service: enable, but its [Install] section names no unit
+23:34: b@.service: a template without DefaultInstance=; enable b@NAME.service
+27:17: a: manifest:1:1: a manifest declares
+27:17: a: manifest:1:7: kind: 'Foo' is not supported
+"""
+
+
+def test_what_is_wrong_together_is_told_at_once_too() -> None:
+    found = problems(WRONG_TOGETHER)
+    for problem, expected in zip(found, WHERE_TOGETHER.splitlines(), strict=True):
+        assert problem.startswith(expected)
+
+
+def test_sections_that_say_otherwise_are_told_at_once() -> None:
+    found = problems(
+        "#cloud-config\n"
+        "disk_setup: {/dev/vdb: {layout: [50, 50]}}\n"
+        "fs_setup:\n"
+        "  - {device: /dev/vdb}\n"
+        "  - {device: /dev/vdb, partition: 3}\n"
+        "coreos: {update: {group: beta, reboot_strategy: etcd-lock}}\n"
+        "bedplate:\n"
+        "  update: {channel: stable}\n"
+        "  cluster: {}\n"
+    )
+    for problem, expected in zip(
+        found,
+        (
+            "4:5: /dev/vdb is divided by disk_setup",
+            "5:35: /dev/vdb has no partition 3",
+            "6:26: coreos.update.group and bedplate.update.channel contradict each other",
+            "6:49: the strategy etcd-lock needs etcd",
+            "9:3: bedplate.cluster without endpoints",
+        ),
+        strict=True,
+    ):
+        assert problem.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "users: [{name: a, no-create-home: false}]",
+            "2:35: a: no_create_home: false does nothing",
+        ),
+        ("users: [{name: a, system: no}]", "2:27: a: system: false does nothing"),
+        ("users: [{name: a, no_log_init: off}]", "2:32: a: no_log_init: false does nothing"),
+        (
+            "coreos: {units: [{name: a.service, runtime: true}]}",
+            "2:36: 'runtime' does nothing here",
+        ),
+        ("power_state: {mode: halt}", "2:21: halt: the machine is powered off"),
+        (
+            "{hostname: a, prefer_fqdn_over_hostname: true}",
+            "2:42: prefer_fqdn_over_hostname does nothing beside hostname alone",
+        ),
+    ],
+)
+def test_what_does_nothing_is_warned_of(text: str, words: str) -> None:
+    found = outcome(f"#cloud-config\n{text}\n".encode())
+    assert isinstance(found, Document), str(found)
+    (warning,) = found.warnings
+    assert f"{warning.place.line}:{warning.place.column}: {warning.message}".startswith(words)
+
+
+def test_a_key_that_does_not_work_is_offered_to_no_other() -> None:
+    assert problems("#cloud-config\napt_mirrors: {}\npackges: []\n") == [
+        "2:1: unknown key 'apt_mirrors'; did you mean 'apt_mirror'?",
+        "3:1: unknown key 'packges'; did you mean 'packages'?",
+    ]
+    assert problems("#cloud-config\nyum_packages: {}\n") == ["2:1: unknown key 'yum_packages'"]
 
 
 def test_a_misspelt_key_is_not_missing_too() -> None:

@@ -199,6 +199,46 @@ def test_a_broken_document_leaves_the_last_good_one_in_force(kit: Kit, broken: s
     assert last.document.decode() == GOOD
 
 
+def test_what_only_a_host_can_tell_is_told_at_once_in_its_place(kit: Kit) -> None:
+    kit.give(
+        "#cloud-config\n"
+        "users: [{name: root, uid: 7}, {name: web, primary_group: www}]\n"
+        "timezone: Mars/Olympus\n"
+        "coreos:\n"
+        "  units: [{name: a.service, enable: true}, {name: b.service, enable: true}]\n"
+    )
+    told = (
+        "2:16: users: root: the image has a user of that name",
+        "2:58: users: web: there is no group www; add it to groups",
+        "3:11: timezone: the image has no time zone 'Mars/Olympus'",
+        "5:37: coreos.units: a.service: enable, but its [Install] section names no unit",
+        "5:70: coreos.units: b.service: enable, but its [Install] section names no unit",
+    )
+    for fault, expected in zip(kit.run().faults, told, strict=True):
+        assert fault.partition(":")[2].startswith(expected)
+
+
+def test_what_does_nothing_on_this_host_is_warned_of(kit: Kit) -> None:
+    key = "ssh-ed25519 AAAA me"
+    kit.give(
+        "#cloud-config\n"
+        f"users: [{{name: web, ssh_authorized_keys: ['{key}']}}]\n"
+        f"ssh_authorized_keys: ['{key}']\n"
+        "manage_etc_hosts: true\n"
+        "prefer_fqdn_over_hostname: true\n"
+    )
+    told = (
+        "2:21: web: ssh_authorized_keys: no developer extension",
+        "3:1: ssh_authorized_keys: no developer extension",
+        "4:19: manage_etc_hosts does nothing: neither document nor source names this host",
+        "5:28: prefer_fqdn_over_hostname does nothing: neither document nor source has a fqdn",
+    )
+    for warning, expected in zip(kit.run().warnings, told, strict=True):
+        assert warning.partition(":")[2].startswith(expected)
+    (kit.root / "usr/lib/bedplate-developer").mkdir(parents=True)
+    assert len(kit.run().warnings) == 2
+
+
 def test_a_broken_first_document_leaves_the_defaults(kit: Kit) -> None:
     kit.give("#cloud-config\nhostnam: x\n")
     status = kit.run()

@@ -169,6 +169,13 @@ def test_a_newline_gets_nowhere() -> None:
             read(f"ethernets: {{eth0: {{{where.format(evil)}}}}}")
 
 
+def test_a_key_that_stands_twice_is_told_with_all_else() -> None:
+    text = "version: 2\nversion: 2\nethernets: {eth0: {dhcp: true}}\n"
+    with pytest.raises(DocumentError) as caught:
+        read_network_config(text.encode(), FILE)
+    assert [problem.place.line for problem in caught.value.problems] == [2, 3]
+
+
 def test_what_is_not_a_document_is_an_error() -> None:
     for data in (b"\xff", b"[]", b"x", b"version: 1", b"a: b: c", b"a: *b", b"{" * 100):
         with pytest.raises(DocumentError, match="network-config:1:"):

@@ -10,8 +10,8 @@ from cloudconfig.desired import Affects, Command, Desired, Fetched, File, Link
 from cloudconfig.document import read_document
 from cloudconfig.facts import Facts
 from cloudconfig.render import extensions, files, hosts, units, users
-from cloudconfig.render.errors import RenderError
 from cloudconfig.verbs import UnitCommand
+from hostkit.document.source import DocumentError
 
 FACTS = Facts(
     passwd="root:x:0:0:root:/root:/usr/bin/bash\nnobody:x:65534:65534::/:/x\n",  # noqa: S106
@@ -71,6 +71,12 @@ def test_users_and_groups() -> None:
     assert group["adm"] == ["adm", "x", "4", "web"]
 
 
+def test_an_account_without_a_group_of_its_own_is_in_nogroup() -> None:
+    for facts in (FACTS, Facts()):
+        found = contents(rendered(users, "users: [{name: web, no_user_group: true}]", facts))
+        assert found["/etc/passwd"].splitlines()[-1].split(":")[3] == "65534"
+
+
 def test_a_users_number_follows_from_its_name_alone() -> None:
     alone = contents(rendered(users, "users: [{name: web}]"))["/etc/passwd"].splitlines()[-1]
     text = "users: [{name: a}, {name: b}, {name: web}]"
@@ -115,10 +121,18 @@ def test_every_encoding(encoding: str, content: str) -> None:
     assert contents(rendered(files, text)) == {"/etc/x": "hello"}
 
 
+def test_all_that_is_appended_counts() -> None:
+    text = "write_files: [{path: /etc/x, append: true, content: %s}, {path: /etc/y, content: c}]"
+    found = rendered(files, text % "a") + rendered(files, text % "b")
+    assert [item.content for item in found.items if isinstance(item, File)] == [b"a", b"c", b"b"]
+    whole = Desired(items=(File(PurePosixPath("/etc/x"), b"d"),))
+    assert len((Desired(items=found.items[:1]) + whole).items) == 2
+
+
 @pytest.mark.parametrize("encoding", ["b64", "gz+b64", "gz"])
 def test_content_that_is_not_what_its_encoding_says(encoding: str) -> None:
     text = f"write_files: [{{path: /etc/x, encoding: {encoding}, content: 'a=b'}}]"
-    with pytest.raises(RenderError, match="/etc/x"):
+    with pytest.raises(DocumentError, match=r"x\.yaml:2:.*/etc/x: the content is not"):
         rendered(files, text)
 
 
@@ -168,15 +182,22 @@ def test_templates_are_enabled_as_their_default_instance() -> None:
     assert str(found.items[1].path).endswith("wants/a@one.service")
 
 
-@pytest.mark.parametrize("word", ["Alias=../../passwd", "WantedBy=../x.target"])
-def test_links_stay_in_their_folder(word: str) -> None:
-    text = f'coreos: {{units: [{{name: a.service, enable: true, content: "[Install]\\n{word}"}}]}}'
-    with pytest.raises(RenderError, match="which is no unit"):
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("a.service", "Alias=../../passwd"),
+        ("a.service", "WantedBy=../x.target"),
+        ("a@.service", "DefaultInstance=../../x"),
+    ],
+)
+def test_links_stay_in_their_folder(name: str, word: str) -> None:
+    text = f'coreos: {{units: [{{name: {name}, enable: true, content: "[Install]\\n{word}"}}]}}'
+    with pytest.raises(DocumentError, match="which is no unit"):
         rendered(units, text)
 
 
 def test_enable_without_an_install_section() -> None:
-    with pytest.raises(RenderError, match=r"WantedBy=multi-user\.target"):
+    with pytest.raises(DocumentError, match=r"WantedBy=multi-user\.target"):
         rendered(units, 'coreos: {units: [{name: a.service, enable: true, content: "[Unit]"}]}')
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cloudconfig.desired import Affects, Desired, Fetched, File
 from cloudconfig.document import read_document
 from cloudconfig.facts import Facts
-from cloudconfig.manifests import pod_problem
+from cloudconfig.manifests import manifest_problems
 from cloudconfig.render import agents
 from hostkit.document.source import DocumentError
 from overlay.places import Places
@@ -126,8 +126,11 @@ def test_the_pod_agent_reads_what_is_handed_to_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ("{}", "2:1: bedplate.cluster without endpoints, and coreos.flannel has no etcd_endpoints"),
-        ("{endpoints: []}", "2:1: bedplate.cluster without endpoints"),
+        (
+            "{}",
+            "2:12: bedplate.cluster without endpoints, and coreos.flannel has no etcd_endpoints",
+        ),
+        ("{endpoints: []}", "2:12: bedplate.cluster without endpoints"),
         ("{ca_file: /ca}", "2:21: ca_file without endpoints; without those all of etcd's are"),
         ("{endpoints: 'a:2379'}", "2:33: this is not http or https URLs of hosts such as"),
         ("{endpoints: 'http://a:0'}", "2:33: this is not http or https URLs"),
@@ -147,7 +150,7 @@ def test_what_is_no_cluster_is_refused_in_its_place(section: str, message: str) 
 
 
 def test_an_overlay_without_endpoints_has_none_to_share() -> None:
-    with pytest.raises(DocumentError, match=r"^c.yaml:2:1: bedplate.cluster without endpoints"):
+    with pytest.raises(DocumentError, match=r"^c.yaml:3:12: bedplate.cluster without endpoints"):
         cluster("{}", "coreos: {flannel: {etcd-cafile: /ca}}\n")
 
 
@@ -187,7 +190,10 @@ def test_a_pod_elsewhere_is_fetched() -> None:
         (f"{POD}---\n{POD}", "manifest:7:1: a manifest has a Pod, a Deployment or a DaemonSet"),
         (
             POD.replace("image", "tty: true, command: run, imgae"),
-            "\nmanifest:5:58: spec.containers[0].imgae: unknown key 'imgae'; did you mean 'image'?",
+            (
+                "\nc.yaml:5:15: web: manifest:5:58: spec.containers[0].imgae: unknown key 'imgae';"
+                " did you mean 'image'?"
+            ),
         ),
     ],
 )
@@ -195,10 +201,10 @@ def test_what_is_no_pod_is_refused_in_its_place(manifest: str, message: str) -> 
     indented = manifest.replace("\n", "\n      ").rstrip()
     with pytest.raises(DocumentError) as caught:
         rendered(f"bedplate:\n  pods:\n  - name: web\n    manifest: |\n      {indented}\n")
-    assert str(caught.value).startswith("c.yaml:4:5: web: ")
+    assert str(caught.value).startswith("c.yaml:5:15: web: manifest:")
     assert message in str(caught.value)
 
 
 @given(st.text())
 def test_any_text_is_a_pod_or_a_problem(text: str) -> None:
-    assert pod_problem(text)
+    assert manifest_problems(text)

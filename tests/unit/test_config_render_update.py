@@ -118,18 +118,24 @@ def test_both_sections_may_say_the_same() -> None:
 
 
 def test_contradictions_are_told_by_key() -> None:
-    found = config(
-        "coreos:\n"
-        "  update: {group: beta, reboot-strategy: reboot, server: 'https://a.example'}\n"
-        "  locksmith: {window-start: 14:00, window-length: 1h}\n"
-        "bedplate: {update: {channel: stable, strategy: off, server: 'https://a.example'}}\n"
-    )
-    assert [line.partition(" contradict")[0] for line in update.problems(found)] == [
-        "coreos.update.group and bedplate.update.channel",
-        "coreos.locksmith.window-start and bedplate.update.strategy",
+    with pytest.raises(DocumentError) as caught:
+        config(
+            "coreos:\n"
+            "  update: {group: beta, reboot-strategy: reboot, server: 'https://a.example'}\n"
+            "  locksmith: {window-start: 14:00, window-length: 1h}\n"
+            "bedplate: {update: {channel: stable, strategy: off, server: 'https://a.example'}}\n"
+        )
+    assert [str(each).partition(" contradict")[0] for each in caught.value.problems] == [
+        "c.yaml:3:19: coreos.update.group and bedplate.update.channel",
+        "c.yaml:4:29: coreos.locksmith.window-start and bedplate.update.strategy",
     ]
-    with pytest.raises(RenderError, match=r"coreos\.update\.group"):
-        update.render(found, Facts())
+
+
+def test_a_window_that_nothing_looks_at_is_warned_of() -> None:
+    body = "locksmith: {window-start: 4:00, window-length: 1h}"
+    text = f"#cloud-config\ncoreos: {{{body}, update: {{reboot-strategy: off}}}}\n"
+    (warning,) = read_document(text.encode(), Path("c.yaml")).warnings
+    assert str(warning).startswith("c.yaml:2:36: the window does nothing")
 
 
 @pytest.mark.parametrize(

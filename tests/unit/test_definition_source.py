@@ -68,6 +68,8 @@ def test_a_quoted_scalar_is_text() -> None:
     [
         ("", "x.yaml:1:1: the file is empty"),
         ("a: 1\nb: 2\na: 3\n", "x.yaml:3:1: the key 'a' stands twice, first in line 1"),
+        ("a: 1\na: 2\nb: {c: 3, c: 4}\n", "x.yaml:3:11: the key 'c' stands twice"),
+        ("a: 1\na: 2\nb: [", "x.yaml:2:1: the key 'a' stands twice"),
         ("a: 1\n--- \nb: 2\n", "x.yaml:2:1: a second YAML document"),
         ("a: &b [*b]", "x.yaml:1:8: an alias without an anchor before it"),
         ("a: !!python/name:os.system x", "x.yaml:1:4: a tag"),

@@ -10,7 +10,6 @@ from cloudconfig.document import read_document
 from cloudconfig.facts import Facts
 from cloudconfig.model.top import CloudConfig
 from cloudconfig.render import lock, update
-from cloudconfig.render.errors import RenderError
 from hostkit.document.source import DocumentError
 from rebootlock.places import Places
 from rebootlock.settings import load
@@ -151,11 +150,10 @@ def test_what_the_updater_is_told(body: str, found: object) -> None:
 
 
 def test_two_strategies_contradict_each_other() -> None:
-    found = config(f"coreos: {{{LOCK}, {FLANNEL}}}\nbedplate: {{update: {{strategy: reboot}}}}")
     with pytest.raises(
-        RenderError, match=r"reboot-strategy and bedplate\.update\.strategy contradict"
+        DocumentError, match=r"reboot-strategy and bedplate\.update\.strategy contradict"
     ):
-        update.render(found, Facts())
+        config(f"coreos: {{{LOCK}, {FLANNEL}}}\nbedplate: {{update: {{strategy: reboot}}}}")
 
 
 @pytest.mark.parametrize(
@@ -163,15 +161,15 @@ def test_two_strategies_contradict_each_other() -> None:
     [
         (
             f"coreos: {{{LOCK}}}",
-            "2:1: the strategy etcd-lock needs etcd: give coreos.locksmith.end",
+            "2:36: the strategy etcd-lock needs etcd: give coreos.locksmith.end",
         ),
-        ("bedplate: {update: {strategy: etcd-lock}}", "2:1: the strategy etcd-lock needs etcd"),
+        ("bedplate: {update: {strategy: etcd-lock}}", "2:31: the strategy etcd-lock needs etcd"),
         (
             (
                 f"coreos: {{{LOCK}}}\nbedplate: {{etcd: {{cert-file: /c, key-file: /k,"
                 " listen-client-urls: 'https://10.0.0.1:2379'}}"
             ),
-            "2:1: the strategy etcd-lock needs etcd",
+            "2:36: the strategy etcd-lock needs etcd",
         ),
         ("coreos: {locksmith: {endpoint: a}}", "2:32: this is not http or https URLs of hosts"),
         ("coreos: {locksmith: {endpoint: 'http://a', etcd-cafile: ca}}", "is not an absolute path"),
@@ -192,6 +190,18 @@ def test_what_cannot_work_is_told_in_its_place(body: str, message: str) -> None:
     with pytest.raises(DocumentError) as caught:
         config(body)
     assert f"c.yaml:{message}" in str(caught.value) or message in str(caught.value)
+
+
+@pytest.mark.parametrize("strategy", ["", "update: {reboot-strategy: reboot}, "])
+def test_a_lock_that_nobody_takes_is_warned_of(strategy: str) -> None:
+    body = "locksmith: {endpoint: 'http://a', group: web}"
+    text = f"#cloud-config\ncoreos: {{{strategy}{body}}}\n"
+    found = read_document(text.encode(), Path("c.yaml")).warnings
+    assert [each.message.partition(": ")[0] for each in found] == [
+        "endpoint does nothing",
+        "group does nothing",
+    ]
+    assert all("coreos.update.reboot-strategy: etcd-lock does" in each.message for each in found)
 
 
 def test_no_message_has_a_password() -> None:

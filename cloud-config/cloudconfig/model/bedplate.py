@@ -17,13 +17,13 @@ from cloudconfig.kinds import (
     Integer,
     between,
 )
-from cloudconfig.manifests import pod_problem
+from cloudconfig.manifests import manifest_problems
 from cloudconfig.model.api import API, Api
 from cloudconfig.model.cluster import CLUSTER, Cluster
 from cloudconfig.model.etcd import ETCD, EXTENSION, Etcd
 from cloudconfig.model.policy import SignaturePolicy
 from hostkit.document.kinds import Choice, Text
-from hostkit.document.schema import Kind, Later, ListOf, MapOf, Section, key
+from hostkit.document.schema import Fault, Kind, Later, ListOf, MapOf, Section, key
 from updater.version import CHANNEL_PATTERN
 
 if TYPE_CHECKING:
@@ -160,9 +160,12 @@ def _pod_problem(pod: Pod) -> str | None:
         return f"{pod.name}: one of manifest and url is needed"
     if (pod.url is None) != (pod.sha256 is None):
         return f"{pod.name}: url and sha256 belong together"
-    if pod.manifest is not None and (wrong := pod_problem(pod.manifest)):
-        return f"{pod.name}: {wrong}"
     return None
+
+
+def _manifest_problems(pod: Pod) -> Iterator[Fault]:
+    for wrong in () if pod.manifest is None else manifest_problems(pod.manifest):
+        yield Fault(f"{pod.name}: {wrong}", ("manifest",))
 
 
 def _network() -> Kind:
@@ -221,13 +224,15 @@ class Bedplate:
         MapOf(r"[A-Za-z0-9./_\-]{1,253}", LINE), "What this host is called by pods.", default={}
     )
     pods: tuple[Pod, ...] = key(
-        ListOf(Section(Pod, _pod_problem), identity="name"), "Pods of this host.", default=()
+        ListOf(Section(Pod, _pod_problem, problems=_manifest_problems), identity="name"),
+        "Pods of this host.",
+        default=(),
     )
 
 
-def _cautions(bedplate: Bedplate) -> Iterator[str]:
+def _cautions(bedplate: Bedplate) -> Iterator[Fault]:
     if bedplate.etcd and EXTENSION not in {each.name for each in bedplate.extensions}:
-        yield (
+        yield Fault(
             f"etcd without an extension {EXTENSION} in extensions: etcd runs only if an attached"
             " disk brings that"
         )

@@ -1,10 +1,12 @@
 # ruff: noqa: RUF009 (`key` declares a field, as dataclasses.field does)
 """`coreos`: the keys of CoreOS's own documents."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
 
+from cloudconfig.install import links
 from cloudconfig.kinds import (
     BASE_URL,
     BOOLEAN,
@@ -20,7 +22,7 @@ from cloudconfig.kinds import (
 )
 from cloudconfig.verbs import UnitCommand
 from hostkit.document.kinds import Choice, Parsed, Text
-from hostkit.document.schema import ListOf, Section, key
+from hostkit.document.schema import Fault, ListOf, Section, key
 from updater.version import CHANNEL_PATTERN
 
 
@@ -54,9 +56,6 @@ class Unit:
     )
     enable: bool = key(BOOLEAN, "Start it at boot, by its `[Install]` section.", default=False)
     mask: bool = key(BOOLEAN, "Keep it from ever starting.", default=False)
-    runtime: bool = key(
-        BOOLEAN, "Configuration never outlives a boot here, so this changes nothing.", default=False
-    )
     command: UnitCommand | None = key(
         Choice(UnitCommand), "Do this once it is written.", default=None
     )
@@ -66,6 +65,32 @@ def _unit_problem(unit: Unit) -> str | None:
     if unit.mask and (unit.content is not None or unit.enable):
         return f"{unit.name}: mask beside content or enable; a masked unit never starts"
     return None
+
+
+def _enable_problems(unit: Unit) -> Iterator[Fault]:
+    """A unit of the image is looked at on the host, which has it."""
+    if unit.enable and unit.content is not None:
+        try:
+            links(unit.name, whole_text(unit))
+        except ValueError as error:
+            yield Fault(f"{unit.name}: {error}", ("enable",))
+
+
+def whole_text(unit: Unit, of_image: str = "") -> str:
+    """A unit's text with its drop-ins; without a content it is the image's."""
+    content = of_image if unit.content is None else unit.content
+    return "\n".join([content, *(piece.content for piece in unit.drop_ins)])
+
+
+UNITS = ListOf(
+    Section(
+        Unit,
+        _unit_problem,
+        ignored={"runtime": "no configuration outlives a boot, and each boot applies it anew"},
+        problems=_enable_problems,
+    ),
+    identity="name",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,9 +225,7 @@ def _dashed(name: str) -> str:
 class Coreos:
     """CoreOS's own section."""
 
-    units: tuple[Unit, ...] = key(
-        ListOf(Section(Unit, _unit_problem), identity="name"), "Systemd units.", default=()
-    )
+    units: tuple[Unit, ...] = key(UNITS, "Systemd units.", default=())
     update: Update | None = key(Section(Update), "Updates.", default=None)
     flannel: Flannel | None = key(
         Section(Flannel, _flannel_problem), "The overlay network.", default=None

@@ -8,7 +8,7 @@ from enum import Enum
 from cloudconfig.kinds import BOOLEAN, FILE, Either, Integer, between
 from cloudconfig.model.endpoints import LISTENING, REACHED, Endpoint, Endpoints, reached
 from hostkit.document.kinds import Choice, Parsed, Size, Text
-from hostkit.document.schema import MapOf, Section, key
+from hostkit.document.schema import Fault, MapOf, Section, key
 
 EXTENSION = "etcd"  # what brings etcd to a host
 _NAME = Text("a member's name such as etcd-1", r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}")
@@ -224,20 +224,20 @@ def _member_problems(etcd: Etcd, member: Member) -> Iterator[str]:
             yield f"{_with(urls, 'https')[0]} needs {peer}cert_file and {peer}key_file"
 
 
-def cautions(etcd: Etcd) -> Iterator[str]:
+def cautions(etcd: Etcd) -> Iterator[Fault]:
     """What etcd takes, but should not be left so without knowing."""
     members = [url for urls in etcd.initial_cluster.values() for url in urls]
     peers = [*etcd.listen_peer_urls, *members]
     for peer, urls, whom in (("", etcd.listen_client_urls, "client"), ("peer_", peers, "member")):
         outside = [url for url in urls if not url.local]
         if plain := _with(outside, "http"):
-            yield (
+            yield Fault(
                 f"{plain[0]} is http: whoever reaches it reads and changes all that this cluster"
                 f" holds; use https with {peer}cert_file, {peer}key_file and"
                 f" {peer}trusted_ca_file, or a network of its own"
             )
         if (secure := _with(outside, "https")) and not getattr(etcd, f"{peer}trusted_ca_file"):
-            yield f"{secure[0]} takes anybody for a {whom} without {peer}trusted_ca_file"
+            yield Fault(f"{secure[0]} takes anybody for a {whom} without {peer}trusted_ca_file")
 
 
 def _with(urls: Iterable[Endpoint], scheme: str) -> list[Endpoint]:

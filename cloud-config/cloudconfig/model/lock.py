@@ -6,6 +6,7 @@ from cloudconfig.model.bedplate import Bedplate, Strategy
 from cloudconfig.model.cluster import Cluster
 from cloudconfig.model.coreos import Coreos, Flannel, Locksmith, RebootStrategy
 from cloudconfig.model.etcd import Etcd, member_of
+from hostkit.document.schema import Fault
 
 Settings = dict[str, str]
 # What reaches etcd, by the names that agents read (hostkit.settings).
@@ -13,6 +14,7 @@ ETCD = (
     *("etcd_endpoints", "etcd_cafile", "etcd_certfile", "etcd_keyfile"),
     *("etcd_username", "etcd_password"),
 )
+_OF_LOCK = ("group", "endpoint", *ETCD[1:])  # of coreos.locksmith
 
 
 def lock_etcd(coreos: Coreos, bedplate: Bedplate) -> Settings | None:
@@ -95,12 +97,25 @@ def takes_lock(coreos: Coreos, bedplate: Bedplate) -> bool:
     return strategy is RebootStrategy.ETCD_LOCK
 
 
-def missing_etcd(coreos: Coreos, bedplate: Bedplate) -> str | None:
-    """Why the lock that a document asks for cannot be taken, or None."""
+def cautions(coreos: Coreos, bedplate: Bedplate) -> Iterator[Fault]:
+    """What is said of a lock that nobody takes."""
+    if coreos.locksmith is None or takes_lock(coreos, bedplate):
+        return
+    for name in _OF_LOCK:
+        if getattr(coreos.locksmith, name) is not None:
+            message = f"{name} does nothing: no strategy here takes the lock;"
+            way = "coreos.update.reboot-strategy: etcd-lock does"
+            yield Fault(f"{message} {way}", ("coreos", "locksmith", name))
+
+
+def missing_etcd(coreos: Coreos, bedplate: Bedplate) -> Iterator[Fault]:
+    """Why the lock that a document asks for cannot be taken."""
     if not takes_lock(coreos, bedplate) or lock_etcd(coreos, bedplate):
-        return None
-    return (
+        return
+    ours = bedplate.update and bedplate.update.strategy is Strategy.ETCD_LOCK
+    yield Fault(
         "the strategy etcd-lock needs etcd: give coreos.locksmith.endpoint, or the endpoints of"
         " bedplate.cluster or coreos.flannel, which the lock shares; or use reboot, with a window"
-        " or with the waves of the channel, so that not all hosts reboot at once"
+        " or with the waves of the channel, so that not all hosts reboot at once",
+        ("bedplate", "update", "strategy") if ours else ("coreos", "update", "reboot_strategy"),
     )

@@ -1,13 +1,14 @@
 # ruff: noqa: D102, RUF009 (methods of Kind are documented there; `key` declares a field)
 """Time, trust, power: cloud-init's sections about the machine as a whole."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
 from cloudconfig.certificates import certificates
 from cloudconfig.kinds import BOOLEAN, LINE, URL, Either, Integer
 from hostkit.document.kinds import Choice, Text
-from hostkit.document.schema import Kind, ListOf, Reading, Section, key
+from hostkit.document.schema import Fault, Kind, ListOf, Reading, Section, key
 from hostkit.document.source import Node
 
 SERVER = Text("a time server's name or address", r"[A-Za-z0-9.:\-]+", limit=253)
@@ -83,7 +84,7 @@ def _ca_problem(wanted: CaCerts) -> str | None:
 class PowerState:
     """Reboot or power off once the configuration is applied, on an instance's first boot."""
 
-    mode: PowerMode = key(Choice(PowerMode), "What to do.")
+    mode: PowerMode = key(Choice(PowerMode), "What to do; `halt` powers off, with a warning.")
     message: str = key(LINE, "Said in the journal before.", default="")
     delay: str = key(
         Text("`now`, or minutes such as `+5`", r"now|\+?[0-9]{1,5}"), "When.", default="now"
@@ -115,5 +116,14 @@ NTP = Section(
     ignored={"ntp_client": "the host's client is systemd-timesyncd"},
 )
 CA_CERTS = Section(CaCerts, _ca_problem)
-POWER_STATE = Section(PowerState, ignored={"timeout": "there are no scripts to wait for"})
+
+
+def _power_cautions(state: PowerState) -> Iterator[Fault]:
+    if state.mode is PowerMode.HALT:
+        yield Fault("halt: the machine is powered off; halted it would only wait", ("mode",))
+
+
+POWER_STATE = Section(
+    PowerState, ignored={"timeout": "there are no scripts to wait for"}, cautions=_power_cautions
+)
 PHONE_HOME = Section(PhoneHome)

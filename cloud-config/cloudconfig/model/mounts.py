@@ -5,18 +5,13 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from cloudconfig.kinds import UNIT, seconds
+from cloudconfig.kinds import UNIT, own_at, seconds
 from cloudconfig.unitnames import NAME_LIMIT, unit_for
 from hostkit.document.schema import Kind, Reading, Wrong, is_null
 from hostkit.document.source import Node, Place, Sequence, shown
 
 # The root is read-only, so only below these can a mount point be made.
 TOPS = ("/var", "/run", "/tmp")  # noqa: S108 - named for what a host may write
-# What the host itself keeps, which nothing may cover.
-OWN = (
-    *("/var/lib/bedplate", "/var/log/journal", "/run/bedplate", "/run/bedplate-etc"),
-    *("/run/systemd", "/run/udev", "/run/dbus", "/run/credentials"),
-)
 DEVICE_KINDS = frozenset(("auto", "ext2", "ext3", "ext4", "xfs", "vfat", "iso9660", "erofs"))
 FREE_KINDS = frozenset(("tmpfs", "overlay", "none"))
 _DEVICE = r"/[^\s\\\"'\x00-\x1f\x7f]+|(LABEL|UUID|PARTLABEL|PARTUUID)=[^/\"'\x00-\x1f\x7f]{1,72}"
@@ -133,8 +128,8 @@ def _where(node: Node, text: str, kind: str | None, reading: Reading) -> PurePos
     if not any(path.is_relative_to(top) and str(path) != top for top in TOPS):
         message = f"{shown(text)}: the root is read-only, so mount points are below /var, /run"
         raise reading.fail(node.place, f"{message} or /tmp{_instead(path)}")
-    if covered := [own for own in OWN if path.is_relative_to(own) or own.startswith(f"{path}/")]:
-        raise reading.fail(node.place, f"{shown(text)} would cover {covered[0]}, the host's own")
+    if covered := own_at(path):
+        raise reading.fail(node.place, f"{shown(text)} would cover {covered}, the host's own")
     if len(unit_for(path, "automount")) > NAME_LIMIT:
         raise reading.fail(node.place, f"{shown(text)} is too long for the name of a unit")
     return path

@@ -6,6 +6,7 @@ https://docs.cloud-init.io/en/latest/reference/network-config.html
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -148,15 +149,18 @@ def read_network_config(data: bytes, file: Path, reading: Reading | None = None)
     text = decode(data, file)
     if all(not line.strip() or line.lstrip().startswith("#") for line in text.splitlines()):
         return Network()
+    network: Network | None = None
     try:
-        return NETWORK.read(parse(text, file), reading)
-    except Wrong:
+        with suppress(Wrong):
+            network = NETWORK.read(parse(text, file, doubles=reading.problems), reading)
+    except RecursionError:
+        raise DocumentError([Problem(Place(file, 1, 1), "nested too deeply")]) from None
+    if network is None or reading.problems:
         problems = sorted(
             reading.problems, key=lambda wrong: (wrong.place.line, wrong.place.column)
         )
-        raise DocumentError(problems) from None
-    except RecursionError:
-        raise DocumentError([Problem(Place(file, 1, 1), "nested too deeply")]) from None
+        raise DocumentError(problems)
+    return network
 
 
 def _unwrapped(node: Node) -> Node:

@@ -2,13 +2,15 @@
 """`swap`, `disk_setup`, `fs_setup`: disks other than the one that the host is on."""
 
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
 
-from cloudconfig.kinds import BOOLEAN
+from cloudconfig.kinds import BOOLEAN, own_at
+from cloudconfig.unitnames import device_node
 from hostkit.document.kinds import Choice, Parsed, Text
-from hostkit.document.schema import Kind, ListOf, MapOf, Reading, Section, key
+from hostkit.document.schema import Fault, Kind, ListOf, MapOf, Reading, Section, key
 from hostkit.document.source import Node, Scalar, Sequence, shown
 
 # Parts of a path hold no `..`: a device is named by where it is.
@@ -56,7 +58,7 @@ def swap_path(text: str) -> PurePosixPath:
     path = PurePosixPath(text)
     if not re.fullmatch(r"/var(/[A-Za-z0-9_\-][A-Za-z0-9._\-]*){1,8}", text):
         raise ValueError(text)
-    if path.is_relative_to("/var/lib/bedplate") or path.is_relative_to("/var/log/journal"):
+    if own_at(path):
         raise ValueError(text)
     return path
 
@@ -201,6 +203,21 @@ class FileSystem:
         "Make it though there is another. One of this kind and label stays as it is.",
         default=False,
     )
+
+
+def partition_problems(
+    file_systems: tuple[FileSystem, ...], disks: Mapping[str, DiskLayout]
+) -> Iterator[Fault]:
+    """What `fs_setup` says of a disk that `disk_setup` makes otherwise."""
+    for at, each in enumerate(file_systems):
+        device = device_node(each.device)
+        count = len(disks[device].layout) if device in disks else 0
+        if count and each.partition == "none":
+            message = f"{device} is divided by disk_setup; name a partition of it, such as"
+            yield Fault(f"{message} `partition: 1`", ("fs_setup", at))
+        elif count and each.partition.isdecimal() and int(each.partition) > count:
+            message = f"{device} has no partition {each.partition}; disk_setup makes {count}"
+            yield Fault(f"{message} of them", ("fs_setup", at, "partition"))
 
 
 SWAP = Section(Swap, _swap_problem)

@@ -1,10 +1,11 @@
 """`users` and `groups`: accounts that services run as; nobody logs in."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cloudconfig.kinds import ACCOUNT, BOOLEAN, Either, Integer
 from hostkit.document.kinds import Text
-from hostkit.document.schema import ListOf, MapOf, Section, key
+from hostkit.document.schema import Fault, ListOf, MapOf, Section, key
 
 _NO_LOGIN = "this host has no login; it is an account for services"
 _NO_KEYS = "give keys as ssh_authorized_keys, for the developer extension"
@@ -44,8 +45,23 @@ class User:
     no_log_init: bool = key(BOOLEAN, "Logins are not logged, as there are none.", default=True)
 
 
+# What an account would be if not for these, and here is in any case.
+_ALWAYS = {
+    "no_create_home": "nobody makes a home; write_files or a unit's StateDirectory= does",
+    "system": "all accounts here are of the system, and nobody logs in",
+    "no_log_init": "there are no logins to log",
+}
+
+
+def _cautions(user: User) -> Iterator[Fault]:
+    for name, why in _ALWAYS.items():
+        if not getattr(user, name):
+            yield Fault(f"{user.name}: {name}: false does nothing here: {why}", (name,))
+
+
 USER = Section(
     User,
+    cautions=_cautions,
     refused={
         "coreos_ssh_import_github": _NO_KEYS,
         "coreos_ssh_import_github_users": _NO_KEYS,
@@ -64,5 +80,16 @@ USER = Section(
         "expiredate": _NO_LOGIN,
     },
 )
-USERS = ListOf(Either(scalar=Text("default", "default"), mapping=USER))
+
+
+def _doubles(users: tuple[User | str, ...]) -> Iterator[Fault]:
+    seen = set()
+    for at, user in enumerate(users):
+        if isinstance(user, User):
+            if user.name in seen:
+                yield Fault(f"'{user.name}' stands twice in this list", (at, "name"))
+            seen.add(user.name)
+
+
+USERS = ListOf(Either(scalar=Text("default", "default"), mapping=USER), problems=_doubles)
 GROUPS = ListOf(Either(scalar=ACCOUNT, mapping=MapOf(r"[a-z_][a-z0-9_\-]{0,30}", ListOf(ACCOUNT))))

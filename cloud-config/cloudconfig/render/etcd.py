@@ -9,6 +9,7 @@ from cloudconfig.model.etcd import Etcd, Member, member_of, problem_of
 from cloudconfig.model.top import CloudConfig
 from cloudconfig.render.errors import RenderError
 from cloudconfig.render.hosts import name_of
+from hostkit.document.schema import Fault
 
 UNIT = "bedplate-etcd.service"
 ENVIRONMENT = PurePosixPath("/etc/bedplate/etcd.env")
@@ -30,7 +31,7 @@ def render(config: CloudConfig, facts: Facts) -> Desired:
         return Desired()
     name = etcd.name or name_of(config, facts)
     if wrong := problem_of(etcd, name or None):
-        raise RenderError(f"bedplate.etcd: {wrong}")
+        raise RenderError(Fault(f"bedplate.etcd: {wrong}", ("bedplate", "etcd")))
     files = files_of(etcd)
     settings = _settings(etcd, member_of(etcd, name or _UNNAMED), tuple(files))
     text = "".join(f"ETCD_{each.upper()}={value}\n" for each, value in settings.items())

@@ -17,7 +17,6 @@ from cloudconfig.kinds import seconds
 from cloudconfig.model.mounts import Mount
 from cloudconfig.model.storage import FileSystem, Swap
 from cloudconfig.model.top import CloudConfig
-from cloudconfig.render.errors import RenderError
 from cloudconfig.unitnames import device_node, partition_node, unit_for
 
 FOLDER = PurePosixPath("/etc/systemd/system")
@@ -187,21 +186,10 @@ def _file_system(each: FileSystem, config: CloudConfig) -> MakeFileSystem:
     device = device_node(each.device)
     disk = config.disk_setup.get(device)
     divided = disk is not None and bool(disk.layout)
-    if each.partition == "none" and divided:
-        raise RenderError(
-            f"fs_setup: {device} is divided by disk_setup; name a partition of it, such as"
-            " `partition: 1`"
-        )
     if each.partition in ("auto", "any"):
         device = partition_node(device, 1) if divided else device
     elif each.partition != "none":
-        number = int(each.partition)
-        if disk and disk.layout and number > len(disk.layout):
-            raise RenderError(
-                f"fs_setup: {device} has no partition {number}; disk_setup makes"
-                f" {len(disk.layout)} of them"
-            )
-        device = partition_node(device, number)
+        device = partition_node(device, int(each.partition))
     return MakeFileSystem(device, each.filesystem.value, each.label, each.overwrite)
 
 

@@ -8,7 +8,7 @@ from cloudconfig.model.machine import Ntp
 from cloudconfig.model.top import CloudConfig
 from cloudconfig.render.errors import RenderError
 from cloudconfig.verbs import UnitCommand
-from hostkit.document.schema import nearest
+from hostkit.document.schema import Fault, nearest
 
 _UNIT = "systemd-timesyncd.service"
 _SERVERS = PurePosixPath("/etc/systemd/timesyncd.conf.d/50-bedplate.conf")
@@ -31,7 +31,8 @@ def render(config: CloudConfig, facts: Facts) -> Desired:
 def _zone(name: str, facts: Facts) -> Link:
     if facts.time_zones is not None and name not in facts.time_zones:
         hint = nearest(name, sorted(facts.time_zones))
-        raise RenderError(f"timezone: the image has no time zone '{name}'{hint}")
+        message = f"timezone: the image has no time zone '{name}'{hint}"
+        raise RenderError(Fault(message, ("timezone",)))
     return Link(PurePosixPath("/etc/localtime"), f"../usr/share/zoneinfo/{name}")
 
 

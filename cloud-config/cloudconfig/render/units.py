@@ -1,17 +1,16 @@
 """`coreos.units`: units, drop-ins, links of enabled and masked ones, commands."""
 
-import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from cloudconfig.desired import Affects, Command, Desired, File, Link
 from cloudconfig.facts import Facts
-from cloudconfig.model.coreos import Unit
+from cloudconfig.install import links
+from cloudconfig.model.coreos import Unit, whole_text
 from cloudconfig.model.top import CloudConfig
 from cloudconfig.render.errors import RenderError
+from hostkit.document.schema import Fault
 
-# systemd.unit(5), "Description"; no name leads out of the folder.
-_NAME = r"[A-Za-z0-9:_.\\@\-]{1,240}\.[a-z]+"
 FOLDER = PurePosixPath("/etc/systemd/system")
 
 
@@ -19,14 +18,21 @@ def render(config: CloudConfig, facts: Facts) -> Desired:
     """Files and links below /etc/systemd/system, and the commands in the document's order.
 
     Raises:
-        RenderError: a unit is to be enabled, and nobody says by which target.
+        RenderError: a unit of the image is to be enabled, and nobody says by which target.
     """
     items: list[File | Link] = []
     commands = []
-    for unit in config.coreos.units:
-        items += _items(unit, facts)
+    faults = []
+    for at, unit in enumerate(config.coreos.units):
+        try:
+            items += _items(unit, facts)
+        except ValueError as error:
+            message = f"coreos.units: {unit.name}: {error}"
+            faults.append(Fault(message, ("coreos", "units", at, "enable")))
         if unit.command:
             commands.append(Command(unit.name, unit.command))
+    if faults:
+        raise RenderError(*faults)
     return Desired(items=tuple(items), commands=tuple(commands))
 
 
@@ -40,66 +46,18 @@ def _items(unit: Unit, facts: Facts) -> Iterator[File | Link]:
         folder = FOLDER / f"{unit.name}.d"
         yield File(folder / drop_in.name, _ending(drop_in.content), affects=affects)
     if unit.enable:
-        yield from _enabled(unit, facts)
+        for path, target in _links(unit, facts):
+            yield Link(FOLDER / path, target)
 
 
-def _enabled(unit: Unit, facts: Facts) -> Iterator[Link]:
-    """What `systemctl enable` would link (systemd.unit(5), "[Install] SECTION OPTIONS")."""
-    content = facts.units.get(unit.name, "") if unit.content is None else unit.content
-    install = install_section("\n".join([content, *(piece.content for piece in unit.drop_ins)]))
-    name = unit.name
-    stem, at, suffix = name.partition("@.")
-    if at:
-        instance = (install.get("DefaultInstance") or [""])[-1]
-        if not instance:
-            raise RenderError(
-                f"coreos.units: {name}: a template without DefaultInstance=; enable"
-                f" {stem}@NAME.{suffix}"
-            )
-        name = f"{stem}@{instance}.{suffix}"
-    found = False
-    for word, folder in (
-        ("WantedBy", "wants"),
-        ("RequiredBy", "requires"),
-        ("UpheldBy", "upholds"),
-    ):
-        for target in install.get(word, ()):
-            found = True
-            _check_name(target, unit.name)
-            # A link to the name alone would do; the whole path is what systemctl writes.
-            yield Link(FOLDER / f"{target}.{folder}" / name, f"../{unit.name}")
-    for alias in install.get("Alias", ()):
-        found = True
-        _check_name(alias, unit.name)
-        yield Link(FOLDER / alias, unit.name)
-    if not found and (unit.content is not None or facts.units):
-        raise RenderError(
-            f"coreos.units: {unit.name}: enable, but its [Install] section names no unit that"
-            " starts it; add WantedBy=multi-user.target, or use command: start"
-        )
-
-
-def _check_name(name: str, unit: str) -> None:
-    if not re.fullmatch(_NAME, name):
-        raise RenderError(
-            f"coreos.units: {unit}: its [Install] section names {ascii(name)[:80]},"
-            " which is no unit"
-        )
-
-
-def install_section(text: str) -> dict[str, list[str]]:
-    """The [Install] section: words by key; an empty value forgets what was before it."""
-    found: dict[str, list[str]] = {}
-    section = ""
-    for line in text.replace("\\\n", " ").splitlines():
-        stripped = line.strip()
-        if stripped.startswith("["):
-            section = stripped
-        elif section == "[Install]" and "=" in stripped and stripped[0] not in "#;":
-            name, _, value = stripped.partition("=")
-            words = value.split()
-            found[name.strip()] = [*found.get(name.strip(), ()), *words] if words else []
-    return found
+def _links(unit: Unit, facts: Facts) -> tuple[tuple[str, str], ...]:
+    try:
+        return links(unit.name, whole_text(unit, facts.units.get(unit.name, "")))
+    except ValueError:
+        if unit.content is None and not facts.units:
+            # On a workstation nobody knows what the image's own units say.
+            return ()
+        raise
 
 
 def _ending(text: str) -> bytes:

@@ -1,7 +1,7 @@
 """`users`, `groups` and `ssh_authorized_keys`: lines of passwd(5) and group(5)."""
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import PurePosixPath
 
@@ -10,10 +10,12 @@ from cloudconfig.facts import Facts
 from cloudconfig.model.top import CloudConfig
 from cloudconfig.model.users import User
 from cloudconfig.render.errors import RenderError
+from hostkit.document.schema import Fault
 
 _PASSWD = PurePosixPath("/etc/passwd")
 _GROUP = PurePosixPath("/etc/group")
 _KEYS = PurePosixPath("/etc/ssh/authorized_keys.d")
+_NOGROUP, _NOGROUP_NUMBER = "nogroup", 65534
 _LOWEST, _HIGHEST = 500, 999  # the system's own numbers, the first not counted
 
 
@@ -26,7 +28,10 @@ def render(config: CloudConfig, facts: Facts) -> Desired:
     users = [user for user in config.users if isinstance(user, User)]
     items: list[File] = []
     if users or config.groups:
-        passwd, group = _accounts(users, _members(config), facts)
+        groups = _members(config)
+        if faults := [*_faults(config, groups, facts)]:
+            raise RenderError(*faults)
+        passwd, group = _accounts(users, groups, facts)
         items += [File(_PASSWD, passwd.encode()), File(_GROUP, group.encode())]
     keys = {"root": [*facts.public_keys, *config.ssh_authorized_keys]}
     for user in users:
@@ -39,7 +44,7 @@ def render(config: CloudConfig, facts: Facts) -> Desired:
 
 
 def _members(config: CloudConfig) -> dict[str, list[str]]:
-    """The groups that the document asks for by `groups`, with who is in them."""
+    """The groups that the document asks for, with who is in them."""
     groups: dict[str, list[str]] = {}
     for entry in config.groups:
         if isinstance(entry, str):
@@ -47,24 +52,32 @@ def _members(config: CloudConfig) -> dict[str, list[str]]:
         else:
             for name, members in entry.items():
                 groups.setdefault(name, []).extend(members)
-    return groups
-
-
-def _accounts(users: Sequence[User], groups: dict[str, list[str]], facts: Facts) -> tuple[str, str]:
-    """Whole texts of passwd and group."""
-    image_users, image_groups = _numbers(facts.passwd), _numbers(facts.group)
-    names = [user.name for user in users]
-    for user in users:
-        if names.count(user.name) > 1:
-            raise RenderError(f"users: {user.name}: it stands there twice")
-        if user.name in image_users:
-            raise RenderError(f"users: {user.name}: the image has a user of that name")
-        if user.uid in image_users.values():
-            raise RenderError(f"users: {user.name}: the number {user.uid} is taken already")
+    for user in (user for user in config.users if isinstance(user, User)):
         if not user.primary_group and not user.no_user_group:
             groups.setdefault(user.name, [])
         for name in _further(user):
             groups.setdefault(name, []).append(user.name)
+    return groups
+
+
+def _faults(config: CloudConfig, groups: Mapping[str, object], facts: Facts) -> Iterator[Fault]:
+    image_users, image_groups = _numbers(facts.passwd), _image_groups(facts)
+    for at, user in enumerate(config.users):
+        if not isinstance(user, User):
+            continue
+        what, path = f"users: {user.name}", ("users", at)
+        if user.name in image_users:
+            yield Fault(f"{what}: the image has a user of that name", (*path, "name"))
+        if user.uid in image_users.values():
+            yield Fault(f"{what}: the number {user.uid} is taken already", (*path, "uid"))
+        if (group := _first_group(user)) not in {*groups, *image_groups}:
+            message = f"{what}: there is no group {group}; add it to groups"
+            yield Fault(message, (*path, "primary_group"))
+
+
+def _accounts(users: Sequence[User], groups: dict[str, list[str]], facts: Facts) -> tuple[str, str]:
+    """Whole texts of passwd and group."""
+    image_users, image_groups = _numbers(facts.passwd), _image_groups(facts)
     given = {user.name: user.uid for user in users if user.uid is not None}
     numbers = image_groups | {name: uid for name, uid in given.items() if name in groups}
     taken = {*image_users.values(), *image_groups.values(), *given.values()}
@@ -82,9 +95,7 @@ def _accounts(users: Sequence[User], groups: dict[str, list[str]], facts: Facts)
 
 
 def _passwd_line(user: User, number: int, groups: Mapping[str, int]) -> str:
-    group = user.primary_group or ("nogroup" if user.no_user_group else user.name)
-    if group not in groups:
-        raise RenderError(f"users: {user.name}: there is no group {group}; add it to groups")
+    group = _first_group(user)
     # Both are there with the developer extension alone; `*` is a password that nothing matches.
     shell = "/usr/bin/sh" if user.ssh_authorized_keys else "/usr/sbin/nologin"
     names = f"{user.gecos}:{user.homedir}:{shell}"
@@ -112,6 +123,15 @@ def _group_text(
     return "".join(f"{line}\n" for line in lines)
 
 
+def _first_group(user: User) -> str:
+    return user.primary_group or (_NOGROUP if user.no_user_group else user.name)
+
+
+def _image_groups(facts: Facts) -> dict[str, int]:
+    # Where nothing is known of the image, this one of Debian's is.
+    return {_NOGROUP: _NOGROUP_NUMBER} | _numbers(facts.group)
+
+
 def _further(user: User) -> tuple[str, ...]:
     return (user.groups,) if isinstance(user.groups, str) else user.groups
 
@@ -130,4 +150,5 @@ def _free(name: str, taken: AbstractSet[int]) -> int:
         number = _LOWEST + 1 + (first + step) % count
         if number not in taken:
             return number
-    raise RenderError(f"users: no number from {_LOWEST + 1} to {_HIGHEST} is free")
+    message = f"users: no number from {_LOWEST + 1} to {_HIGHEST} is free"
+    raise RenderError(Fault(message, ("users",)))

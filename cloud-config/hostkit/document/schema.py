@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import MISSING, dataclass, field
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from typing import Any
 
 from hostkit.document.source import Mapping as MappingNode
@@ -21,6 +21,7 @@ _KIND = "kind"
 _HELP = "help"
 _REQUIRED = "required"
 _NAME = "name"
+_ALL_BUT_THE_SAME = 0.85  # of difflib's ratio
 
 
 class Wrong(Exception):  # noqa: N818 (never leaves this package: `Reading.fail` made it a Problem)
@@ -51,6 +52,14 @@ class Reading:
         """Record a problem; raise what this returns to skip the value."""
         self.note(place, message)
         return Wrong()
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with a value, or to be warned of; `path` leads there by keys and positions."""
+
+    message: str
+    path: tuple[str | int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +150,13 @@ class Later(Kind):
 class ListOf(Kind):
     """A list, a tuple in the model; items with the same `identity` are the same item.
 
-    In a definition doubles are what a child repeats; elsewhere equal items both count.
+    In a definition doubles are what a child repeats; elsewhere equal items both count. `problems`
+    looks at all items together; its paths begin with an item's position.
     """
 
     item: Kind
     identity: str | None = None
+    problems: Callable[[tuple[Any, ...]], Iterable[Fault]] = lambda _: ()
 
     @property
     def label(self) -> str:
@@ -162,6 +173,7 @@ class ListOf(Kind):
         values: dict[object, Any] = {}
         # An item is whole: nothing of it can come from a parent or a child.
         whole = dataclasses.replace(reading, partial=False)
+        right: list[tuple[Node, Any]] = []
         for item in node.items:
             try:
                 value = self.item.read(item, whole)
@@ -172,6 +184,10 @@ class ListOf(Kind):
             if same in values and (reading.partial or all_count):
                 reading.note(item.place, f"{shown(str(same))} stands twice in this list")
             values[same] = value
+            right.append((item, value))
+        for fault in self.problems(tuple(value for _, value in right)):
+            at, *within = fault.path
+            reading.note(place_of(right[int(at)][0], within), fault.message)
         return tuple(values.values())
 
     def _same(self, value: object) -> str:
@@ -237,15 +253,17 @@ class Section(Kind):
     """A mapping with known keys: the fields of a dataclass; `check` looks at them together.
 
     `refused` and `ignored` are keys that other readers of such documents know, each with what to
-    use instead: the former make a document wrong, the latter are warned of. `cautions` are what
-    there is to warn of in a section that is right.
+    use instead: the former make a document wrong, the latter are warned of. `problems` are all
+    that is wrong where `check` found nothing, each at its place; `cautions` are what there is to
+    warn of in a section that is right.
     """
 
     model: type[Any]
     check: Callable[[Any], str | None] = lambda _: None
     refused: Mapping[str, str] = field(default_factory=dict)
     ignored: Mapping[str, str] = field(default_factory=dict)
-    cautions: Callable[[Any], Iterable[str]] = lambda _: ()
+    cautions: Callable[[Any], Iterable[Fault]] = lambda _: ()
+    problems: Callable[[Any], Iterable[Fault]] = lambda _: ()
 
     @property
     def label(self) -> str:
@@ -277,11 +295,20 @@ class Section(Kind):
             raise Wrong
         found = dict.fromkeys(missing) | values
         value = self.model(**{known[name].field: each for name, each in found.items()})
-        if not reading.partial and (wrong := self.check(value)):
-            raise reading.fail(node.place, wrong)
+        if not reading.partial:
+            self._judge(value, node, reading)
         for caution in self.cautions(value):
-            reading.warn(node.place, caution)
+            reading.warn(place_of(node, caution.path), caution.message)
         return value
+
+    def _judge(self, value: object, node: Node, reading: Reading) -> None:
+        if wrong := self.check(value):
+            raise reading.fail(node.place, wrong)
+        faults = [*self.problems(value)]
+        for fault in faults:
+            reading.note(place_of(node, fault.path), fault.message)
+        if faults:
+            raise Wrong
 
     def _read_unknown(self, name: str, place: Place, reading: Reading) -> None:
         if name in self.ignored:
@@ -289,8 +316,13 @@ class Section(Kind):
         elif name in self.refused:
             reading.note(place, f"{shown(name)} is not supported: {self.refused[name]}")
         else:
-            known = [*keys(self.model), *self.ignored, *self.refused]
-            reading.note(place, f"unknown key {shown(name)}{nearest(name, known)}")
+            reading.note(place, f"unknown key {shown(name)}{self._hint(name)}")
+
+    def _hint(self, name: str) -> str:
+        """The nearest known key; one that does not work here must be all but the same."""
+        others = [*self.ignored, *self.refused]
+        alike = [each for each in others if _likeness(name, each) >= _ALL_BUT_THE_SAME]
+        return nearest(name, [*keys(self.model), *alike])
 
     def json_schema(self) -> dict[str, object]:
         known = keys(self.model)
@@ -398,6 +430,35 @@ def is_empty(node: Node) -> bool:
     if isinstance(node, Scalar):
         return is_null(node)
     return not (node.items if isinstance(node, Sequence) else node.entries)
+
+
+def place_of(node: Node, path: Iterable[str | int]) -> Place:
+    """Where the end of a path stands below `node`, or as much of the way as a document has.
+
+    That is the place of a scalar, of an item, or of the key of what is larger. Keys may be written
+    as CoreOS did.
+    """
+    place = node.place
+    for part in path:
+        if isinstance(node, MappingNode):
+            spellings = {entry.key.text.replace("-", "_"): entry for entry in node.entries}
+            spellings |= {entry.key.text: entry for entry in node.entries}
+            if part not in spellings:
+                break
+            place, node = spellings[str(part)].key.place, spellings[str(part)].value
+            if isinstance(node, Scalar):
+                place = node.place
+        elif isinstance(node, Sequence) and isinstance(part, int):
+            node = node.items[part]
+            place = node.place
+        else:
+            break
+    return place
+
+
+def _likeness(word: str, other: str) -> float:
+    """From 0 to 1, whatever the case."""
+    return SequenceMatcher(None, word[:64].lower(), other.lower()).ratio()
 
 
 def nearest(word: str, known: list[str]) -> str:

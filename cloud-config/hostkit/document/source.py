@@ -124,13 +124,17 @@ Node = Scalar | Sequence | Mapping
 LIMITS = Limits()
 
 
-def parse(text: str, file: Path, limits: Limits = LIMITS) -> Node:
+def parse(
+    text: str, file: Path, limits: Limits = LIMITS, doubles: list[Problem] | None = None
+) -> Node:
     """The one YAML document in `text`; `file` is named in places.
+
+    Keys that stand twice are added to `doubles`, if that is given, and only the first one counts.
 
     Raises:
         DocumentError: no YAML, more than one document, or beyond a limit of this module.
     """
-    return _composed(text, file, limits, _Composer.document)
+    return _composed(text, file, limits, _Composer.document, doubles)
 
 
 def parse_stream(text: str, file: Path, limits: Limits = LIMITS) -> tuple[Node, ...]:
@@ -142,20 +146,32 @@ def parse_stream(text: str, file: Path, limits: Limits = LIMITS) -> tuple[Node, 
     return _composed(text, file, limits, lambda composer: tuple(composer.documents()))
 
 
-def _composed(text: str, file: Path, limits: Limits, work: Callable[["_Composer"], _T]) -> _T:
+def _composed(
+    text: str,
+    file: Path,
+    limits: Limits,
+    work: Callable[["_Composer"], _T],
+    doubles: list[Problem] | None = None,
+) -> _T:
     start = Place(file, 1, 1)
     if bad := _UNPRINTABLE.search(text):
         message = f"not YAML: the character U+{ord(bad.group()):04X} is not allowed"
         raise DocumentError([Problem(_place_of(text, bad.start(), file), message)])
+    found: list[Problem] = []
     try:
-        return work(_Composer(text, file, limits))
+        made = work(_Composer(text, file, limits, found))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Place(file, mark.line + 1, mark.column + 1) if mark else start
         words = " ".join(filter(None, (error.context, error.problem)))
-        raise DocumentError([Problem(place, f"not YAML: {words}")]) from None
+        raise DocumentError([*found, Problem(place, f"not YAML: {words}")]) from None
     except yaml.YAMLError as error:
-        raise DocumentError([Problem(start, f"not YAML: {error}")]) from None
+        raise DocumentError([*found, Problem(start, f"not YAML: {error}")]) from None
+    if doubles is None and found:
+        raise DocumentError(found)
+    if doubles is not None:
+        doubles += found
+    return made
 
 
 def read(file: Path, limits: Limits = LIMITS) -> Node:
@@ -242,14 +258,18 @@ def height(node: Node) -> int:
 
 
 class _Composer:
-    """Builds nodes from events; the only state is the anchors seen and the nodes counted."""
+    """Builds nodes from events; the only state is the anchors seen and the nodes counted.
 
-    def __init__(self, text: str, file: Path, limits: Limits) -> None:
+    Keys that stand twice are added to `doubles`.
+    """
+
+    def __init__(self, text: str, file: Path, limits: Limits, doubles: list[Problem]) -> None:
         # PyYAML's stubs do not type the parser, nor what each kind of event carries.
         loader: Any = yaml.CSafeLoader(text)
         self._next: Callable[[], Any] = loader.get_event
         self._file = file
         self._limits = limits
+        self._doubles = doubles
         self._anchors: dict[str, tuple[Node, int]] = {}
         self._count = 0
 
@@ -276,7 +296,7 @@ class _Composer:
         return Place(self._file, mark.line + 1, mark.column + 1)
 
     def _error(self, event: Any, message: str) -> DocumentError:  # noqa: ANN401
-        return DocumentError([Problem(self._place(event), message)])
+        return DocumentError([*self._doubles, Problem(self._place(event), message)])
 
     def _spend(self, event: Any, nodes: int) -> None:  # noqa: ANN401
         self._count += nodes
@@ -343,9 +363,9 @@ class _Composer:
             if key.text in entries:
                 first = entries[key.text].key.place
                 message = f"the key {shown(key.text)} stands twice, first in line {first.line}"
-                raise self._error(event, message)
+                self._doubles.append(Problem(self._place(event), message))
             if isinstance(event, yaml.AliasEvent):  # it stands here, not where its anchor is
                 key = replace(key, place=self._place(event))
             value = self._node(self._next(), depth + 1)
-            entries[key.text] = Entry(key, value)
+            entries.setdefault(key.text, Entry(key, value))
         return Mapping(self._place(start), tuple(entries.values()))
