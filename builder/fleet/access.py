@@ -57,7 +57,9 @@ class Fleet:
     prefix: str
 
 
-def find(given: Given, environment: Mapping[str, str], home: Path) -> Fleet:
+def find(
+    given: Given, environment: Mapping[str, str], home: Path, *, by_file: bool = False
+) -> Fleet:
     """How the fleet that is meant is reached.
 
     The options take the place of the file's keys. With endpoints among them only a file that is
@@ -67,6 +69,7 @@ def find(given: Given, environment: Mapping[str, str], home: Path) -> Fleet:
         given: the command line.
         environment: may name the file, and hold the password.
         home: where the default file is.
+        by_file: the command has `--fleet` alone, and nothing else is advised.
 
     Raises:
         InputError: nothing says where etcd is, or what says it is wrong.
@@ -80,12 +83,12 @@ def find(given: Given, environment: Mapping[str, str], home: Path) -> Fleet:
         if chosen[one] and not chosen[other]:
             raise InputError(f"{one} needs {other}: a certificate and its key belong together")
     access = Access(
-        endpoints=tuple(map(str, _endpoints(given, known))),
+        endpoints=tuple(map(str, _endpoints(given, known, by_file=by_file))),
         ca=chosen["ca_file"],
         certificate=chosen["cert_file"],
         key=chosen["key_file"],
         username=chosen["username"],
-        password=_password(chosen["username"], given, known, environment),
+        password=_password(chosen["username"], given, known, environment, by_file=by_file),
     )
     _check_files(access)
     prefix = given.prefix or (known.prefix if known else NETWORK_PREFIX)
@@ -120,13 +123,14 @@ def read_file(path: Path) -> FleetFile:
     return found
 
 
-def _endpoints(given: Given, known: FleetFile | None) -> Endpoints:
+def _endpoints(given: Given, known: FleetFile | None, *, by_file: bool) -> Endpoints:
     if given.endpoints is None:
         if known is not None:
             return known.endpoints
+        first = "write its endpoints" if by_file else "give --endpoints, or write them"
         raise InputError(
-            "no etcd is named: give --endpoints, or write them to "
-            f"~/{DEFAULT_FILE}, or name another such file by --fleet or {FILE_VARIABLE}"
+            f"no etcd is named: {first} to ~/{DEFAULT_FILE}, or name another such file by --fleet "
+            f"or {FILE_VARIABLE}"
         )
     try:
         return tuple(reached(word.strip()) for word in given.endpoints.split(","))
@@ -144,7 +148,12 @@ def _check_files(access: Access) -> None:
 
 
 def _password(
-    username: str | None, given: Given, known: FleetFile | None, environment: Mapping[str, str]
+    username: str | None,
+    given: Given,
+    known: FleetFile | None,
+    environment: Mapping[str, str],
+    *,
+    by_file: bool,
 ) -> str | None:
     """The password of a user, who must have one; without a user there is none."""
     if username is None:
@@ -156,9 +165,8 @@ def _password(
         return found
     if of_file is not None:
         return _first_line(of_file)
-    raise InputError(
-        f"no password for etcd's user {username}: give --password-file, or set {PASSWORD_VARIABLE}"
-    )
+    first = "write password_file to the fleet.yaml" if by_file else "give --password-file"
+    raise InputError(f"no password for etcd's user {username}: {first}, or set {PASSWORD_VARIABLE}")
 
 
 def _first_line(path: Path) -> str:

@@ -1,8 +1,10 @@
 """Which hosts are meant where there are many: those of a file, or those with labels, from etcd."""
 
+import ipaddress
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,26 +28,38 @@ def of_file(path: Path) -> tuple[Target, ...]:
         data = stream.read(_MAXIMUM_BYTES + 1)
     if len(data) > _MAXIMUM_BYTES:
         raise InputError(f"{path}: longer than {_MAXIMUM_BYTES} bytes")
-    found: dict[str, Target] = {}
+    found: list[Target] = []
+    known: set[str] = set()
     for number, line in enumerate(data.decode("utf-8", errors="replace").splitlines(), 1):
         if words := line.partition("#")[0].split():
             try:
-                target = _target(words, found)
+                found.append(_target(words, known))
             except InputError as error:
                 raise InputError(f"{path}:{number}: {error}") from None
-            found[target.name] = target
     if not found:
         raise InputError(f"{path}: no hosts in it; expected ADDRESS or ADDRESS NAME a line")
-    return tuple(found.values())
+    return tuple(found)
 
 
-def _target(words: Sequence[str], known: Collection[str]) -> Target:
+def _target(words: Sequence[str], known: set[str]) -> Target:
+    """One line's; its name and where it is come to those that are known."""
     if len(words) > 2:
         raise InputError("expected ADDRESS or ADDRESS NAME")
     target = Target.parse(*words)
-    if target.name in known:
-        raise InputError(f"{target.name} is there twice")
+    # One host under two names would be rebooted twice.
+    for each in (target.name, _place(target)):
+        if each in known:
+            raise InputError(f"{each} is there twice")
+        known.add(each)
     return target
+
+
+def _place(target: Target) -> str:
+    """Its URL, the same for each way in which the address may be spelled."""
+    address = target.address.lower().rstrip(".")
+    with suppress(ValueError):
+        address = str(ipaddress.ip_address(address))
+    return replace(target, address=address).url
 
 
 def labels(text: str) -> dict[str, str]:
@@ -74,7 +88,7 @@ def of_fleet(wanted: Mapping[str, str], fleet_file: Path | None) -> tuple[Target
     from podagent.cluster.view import View  # noqa: PLC0415
     from podagent.manifest import parse  # noqa: PLC0415
 
-    fleet = access.find(access.Given(fleet=fleet_file), os.environ, Path.home())
+    fleet = access.find(access.Given(fleet=fleet_file), os.environ, Path.home(), by_file=True)
     view = View(parse)
     with closing(Client(fleet.access)) as client:
         view.listed(client.list(ROOT))

@@ -14,7 +14,7 @@ from builder.pki.certificate import BEHIND, Kind, Wanted
 from builder.pki.errors import PkiInputError
 from builder.pki.folder import Folder
 from builder.pki.issuing import sign
-from builder.pki.register import Issued, Register
+from builder.pki.register import Issued, Register, Stage
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
@@ -78,7 +78,8 @@ class Granting:
         """The next certificate of a host that has shown its present one, which TLS has verified.
 
         Raises:
-            RefusedError: that is none of a host, is revoked, or the request is broken.
+            RefusedError: that is none of a host, is revoked, is of an authority that is trusted no
+                more, or the request is broken.
         """
         public = _public_key(request)
 
@@ -89,6 +90,10 @@ class Granting:
                 raise RefusedError(Refusal.FORBIDDEN, "the certificate shown is none of a host")
             if not known.holds(self._folder.now()):
                 raise RefusedError(Refusal.FORBIDDEN, "the certificate shown is revoked or ended")
+            # TLS goes on believing an authority that it has once been told of.
+            if register.authority(known.authority).stage is Stage.RETIRED:
+                message = "the certificate shown is of an authority that is trusted no more"
+                raise RefusedError(Refusal.FORBIDDEN, message)
             latest = register.latest(known.name)
             if latest is not None and latest.filed:
                 message = (

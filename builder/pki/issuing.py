@@ -17,6 +17,7 @@ from builder.trust.passphrase import check_strength
 
 AUTHORITY_YEARS = 10
 LIST_DAYS = 365
+_OF_LISTS = (1, 30 * 365)  # an authority has 30 years at most
 _SLACK = timedelta(days=2)
 _OF_PEOPLE = (1, 400)
 _OF_HOSTS = (2, 400)  # a host looks after its certificate a few times a day
@@ -73,10 +74,10 @@ def issue(
                 f"{name} has a certificate of {before.kind.word} until {before.ends:%Y-%m-%d};"
                 f" bedplate pki renew {name} makes a new one, bedplate pki revoke {name} ends it"
             )
-        # First what may fail: a wrong passphrase leaves no key behind.
+        # First what may fail: a wrong passphrase or name leaves no key behind.
         signer = folder.signer(register.issuing())
-        public = _public_key(folder, register, name, person)
         wanted = Wanted(kind, name, names_of(kind, name, given), now - BEHIND, now + lasts)
+        public = _public_key(folder, register, name, person)
         made = sign(register, signer, wanted, public, addresses=given, filed=True)
         return replace(register, issued=(*register.issued, made))
 
@@ -126,7 +127,7 @@ def renew(
         if not before.filed:
             raise PkiInputError(
                 f"{name} has enrolled and renews its certificate by itself; at once with"
-                " bedplate host ADDRESS renew"
+                " bedplate host ADDRESS certificate renew"
             )
         signed_by = register.authority(before.authority)
         if if_due and not before.is_due(now) and signed_by.stage is Stage.ISSUING:
@@ -250,8 +251,9 @@ def new_authority(folder: Folder, stage: Stage, years: int) -> Authority:
 
 
 def _with_lists(folder: Folder, register: Register, days: int) -> Register:
-    if days < 1:
-        raise PkiInputError(f"--days {days}: expected 1 or more")
+    low, high = _OF_LISTS
+    if not low <= days <= high:
+        raise PkiInputError(f"--days {days}: expected {low} to {high} for a list")
     found = (
         each if each.stage is Stage.RETIRED else _with_list(folder, each, register.issued, days)
         for each in register.authorities

@@ -11,6 +11,7 @@ from builder.fleet import listing
 from builder.fleet.access import Given, find
 from builder.fleet.apply import Change, plan, put, read_manifests
 from builder.fleet.rollout import State, follow
+from builder.host import hosts
 from etcd_server import Authority, Cluster, Tls, serving
 from hostkit.etcd import Client, Limits, Unavailable
 from network import wait_for
@@ -227,6 +228,23 @@ def test_leases_are_listed_with_what_is_left_of_them(client: Client, tmp_path: P
     assert (subnet.host, host.slots) == ("h1", 1)
     assert subnet.seconds is not None
     assert 0 < subnet.seconds == host.seconds <= 600
+
+
+def test_hosts_are_chosen_by_their_labels_in_etcd(
+    etcd: Cluster, client: Client, tmp_path: Path
+) -> None:
+    lease = client.grant(600).id
+    for name, labels in (("web-1", {"role": "web", "zone": "a"}), ("db-1", {"role": "db"})):
+        record = HostRecord(labels, ("10.0.0.1", "10.5.1.1"), accepts=True)
+        client.put(host_key(name), encode(record), lease=lease)
+    fleet = tmp_path / "fleet.yaml"
+    fleet.write_text(f"endpoints: {etcd.endpoints[0]}\n")
+    (only,) = hosts.of_fleet(hosts.labels("role=web,zone=a"), fleet)
+    assert (only.name, only.url) == ("web-1", "https://10.0.0.1:7443")
+    # A host that is gone is one no more when its lease has ended.
+    client.revoke(lease)
+    with pytest.raises(BedplateError, match="no host in etcd has the labels role=web"):
+        hosts.of_fleet({"role": "web"}, fleet)
 
 
 def test_a_fleet_file_reaches_an_etcd_with_tls_and_users(tmp_path: Path) -> None:

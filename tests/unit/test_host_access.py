@@ -1,5 +1,6 @@
 """Which host is meant, who we are to it, and what is asked by the contract."""
 
+import re
 import ssl
 from pathlib import Path
 
@@ -7,12 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from builder import cli
+from builder.fleet.access import FILE_VARIABLE, PASSWORD_VARIABLE
 from builder.fleet.listing import HostRow
-from builder.host import access, hosts
+from builder.host import access, hosts, run
 from builder.host.access import Given, find, load
 from builder.host.asking import ask
 from builder.host.target import Target
 from builder.trust.errors import PassphraseError
+from fleet_kit import FleetEtcd
 from host_kit import PASSPHRASE, Site, make_site
 from hostapi.contract import ENDPOINTS, MAXIMUM_BODY
 from updater.errors import BedplateError, InputError
@@ -188,8 +192,8 @@ def test_a_key_of_another_certificate_and_garbage_are_told(site: Site, tmp_path:
 
 def test_a_file_of_hosts_is_read(tmp_path: Path) -> None:
     path = tmp_path / "hosts"
-    path.write_text("# ours\n192.0.2.7 web-1 # the first\n\n[2001:db8::7]:1\n")
-    one, two = hosts.of_file(path)
+    path.write_text("# ours\n192.0.2.7 web-1 # the first\n\n[2001:db8::7]:1\n192.0.2.7:1 web-2\n")
+    one, two, _ = hosts.of_file(path)
     assert (one.address, one.name) == ("192.0.2.7", "web-1")
     assert (two.url, two.name) == ("https://[2001:db8::7]:1", "2001:db8::7")
 
@@ -200,6 +204,9 @@ def test_a_file_of_hosts_is_read(tmp_path: Path) -> None:
         ("a\na b c\n", ":2: expected ADDRESS or ADDRESS NAME"),
         ("a/b\n", ":1: 'a/b' is no host"),
         ("a x\nb x\n", ":2: x is there twice"),
+        ("192.0.2.7\n192.0.2.7:7443 web-1\n", ":2: https://192.0.2.7:7443 is there twice"),
+        ("Web-1 a\nweb-1. b\n", ":2: https://web-1:7443 is there twice"),
+        ("[2001:db8:0::7]\n2001:DB8::7\n", r":2: https://\[2001:db8::7\]:7443 is there twice"),
         ("# nothing\n", ": no hosts in it"),
     ],
 )
@@ -222,6 +229,39 @@ def test_hosts_are_chosen_by_all_of_their_labels() -> None:
         hosts.chosen(rows, {"role": "db"})
     with pytest.raises(BedplateError, match="c: it has told etcd no address"):
         hosts.chosen([row("c", role="web")], {"role": "web"})
+
+
+def test_the_option_means_the_hosts_in_etcd(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    etcd = FleetEtcd()
+    etcd.add_host("web-1", labels={"role": "web"})
+    etcd.add_host("db-2", labels={"role": "db"})
+    monkeypatch.setattr("hostkit.etcd.Client", lambda _access: etcd)
+    (tmp_path / "fleet.yaml").write_text("endpoints: http://a:1\n")
+    words = ["--label", "role=web", "--fleet", str(tmp_path / "fleet.yaml"), "reboot"]
+    (only,) = run._targets(cli.parser().parse_args(["host", *words]))
+    assert (only.name, only.address) == ("web-1", "10.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("", "write its endpoints to ~/.config/bedplate/fleet.yaml, or name another such file by"),
+        ("endpoints: http://a:1\nusername: me\n", "write password_file to the fleet.yaml, or set"),
+    ],
+)
+def test_an_etcd_that_is_not_to_be_found_is_told_without_options_that_there_are_not(
+    text: str, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in (FILE_VARIABLE, PASSWORD_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    if text:
+        (tmp_path / "fleet.yaml").write_text(text)
+    with pytest.raises(InputError, match=advice) as caught:
+        hosts.of_fleet({"role": "web"}, tmp_path / "fleet.yaml" if text else None)
+    assert set(re.findall(r"--[a-z-]+", str(caught.value))) <= {"--fleet"}
 
 
 @pytest.mark.parametrize("text", ["", "role", "=web", "role=web,"])

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from builder.host.asking import ask
+from builder.host.client import Limits
 from builder.host.errors import DistrustError, HostError, RefusedError, UnreachableError
 from host_kit import (
     QUICK,
@@ -367,3 +368,23 @@ def test_a_closed_client_asks_nothing(site: Site, host: FakeHost) -> None:
         with pytest.raises(HostError, match="interrupted"):
             one.json(ask("status"))
     assert not host.seen
+
+
+def test_a_host_that_says_nothing_to_tls_holds_up_nobody_for_long(site: Site) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host = FakeHost(port=silent.getsockname()[1])
+        with client(site, host, limits=replace(Limits(), connect_seconds=0.5)) as one:
+            ended: list[HostError] = []
+
+            def ask_it() -> None:
+                with pytest.raises(HostError) as caught:
+                    one.json(ask("status"))
+                ended.append(caught.value)
+
+            thread = threading.Thread(target=ask_it, daemon=True)
+            thread.start()
+            connection, _ = silent.accept()
+            one.close()
+            thread.join(Limits().connect_seconds)
+            assert "interrupted" in str(ended[0])
+            connection.close()

@@ -8,6 +8,7 @@ import pytest
 
 from builder import cli, host_cli
 from builder.host.access import read_file
+from builder.host.client import Limits
 from builder.host.outcome import outcome
 from config_documents import ROOT
 from test_host_cli import ANSWERS
@@ -66,6 +67,12 @@ def test_messages_are_those_of_the_code() -> None:
     of_the_system = {"Connection refused", "No route to host"}
     for each in set(words) - of_the_system:
         assert each in code, each
+
+
+def test_an_interruption_takes_as_long_as_the_page_says() -> None:
+    told = re.search(r"Ctrl-C [^.]* takes up to ([0-9]+) s for TCP", section("Many hosts at once"))
+    assert told
+    assert int(told[1]) == Limits().connect_seconds
 
 
 def test_pages_have_the_names_that_are_shown() -> None:

@@ -125,6 +125,18 @@ def test_a_life_has_its_limits(folder: Folder, kind: Kind, days: int) -> None:
         issuing.issue(folder, kind, "web", days=days)
 
 
+@pytest.mark.parametrize("days", [0, 10951, 99999999999])
+def test_so_have_lists(folder: Folder, days: int) -> None:
+    issuing.issue(folder, Kind.READER, "anna")
+    with pytest.raises(PkiInputError, match=f"--days {days}: expected 1 to 10950 for a list"):
+        issuing.new_lists(folder, days=days)
+    with pytest.raises(PkiInputError, match=f"--days {days}: expected 1 to 10950 for a list"):
+        issuing.revoke(folder, "anna", days=days)
+    assert folder.read().issued[0].revoked is None
+    register = issuing.new_lists(folder, days=10950)
+    assert register.issuing().list_ends == register.issuing().ends
+
+
 def test_nothing_outlives_its_authority(folder: Folder, clock: Clock) -> None:
     clock.pass_by(days=3650 - 3)
     made = issuing.issue(folder, Kind.READER, "anna")
@@ -297,6 +309,12 @@ def test_a_wrong_passphrase_changes_nothing(folder: Folder) -> None:
         issuing.issue(wrong, Kind.READER, "anna")
     assert sorted(path.name for path in folder.path.iterdir()) == before
     assert folder.read().issued == ()
+
+
+def test_a_name_that_cannot_be_a_hosts_leaves_no_key_behind(folder: Folder) -> None:
+    with pytest.raises(PkiInputError, match="is no IP address"):
+        issuing.issue(folder, Kind.HOST, "web_2")
+    assert not folder.key_file("web_2").exists()
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{}", b'{"schema":2}', b"\xff"])

@@ -103,7 +103,8 @@ def test_a_rotation_from_end_to_end(capsys: pytest.CaptureFixture[str]) -> None:
         (("token", "web-1", "--url", "https://a:1"), "go together"),
         (("token", "web-1", "--url", "http://a:1", "--snippet", "x"), "expected such as"),
         (("token", "web_1"), "is no IP address"),
-        (("crl", "--days", "0"), "expected 1 or more"),
+        (("crl", "--days", "0"), "--days 0: expected 1 to 10950 for a list"),
+        (("crl", "--days", "99999999999"), "expected 1 to 10950 for a list"),
         (("init",), "there is an authority already"),
     ],
 )

@@ -12,8 +12,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from builder import cli
 from builder.pki import certificate as certificates
-from builder.pki import issuing, tokens
+from builder.pki import issuing, rotating, tokens
 from builder.pki.certificate import Kind
 from builder.pki.errors import PkiInputError
 from builder.pki.folder import Folder, unencrypted
@@ -136,6 +137,30 @@ def test_a_host_renews_with_its_present_certificate(folder: Folder, tmp_path: Pa
         issuing.revoke(folder, "web-1")
         with pytest.raises(EnrolError, match="403: the certificate shown is revoked"):
             enrol.renew(service, following, present)
+
+
+def test_who_was_shut_out_by_a_rotation_gets_no_certificate(folder: Folder, tmp_path: Path) -> None:
+    token, key = token_for(folder, "web-1"), certificates.new_key()
+    with serving(folder) as url:
+        service = asked(folder, url)
+        present = kept(tmp_path, key, enrol.enrol(service, token, "web-1", make_request(key)))
+        rotating.begin(folder)
+        rotating.use(folder)
+        enrol.renew(service, request(), present)
+        rotating.finish(folder, force=True)
+        with pytest.raises(EnrolError, match=r"403: .* an authority that is trusted no more"):
+            enrol.renew(service, request(), present)
+    assert len(folder.read().issued) == 2
+
+
+def test_a_hosts_own_certificate_is_renewed_by_the_command_that_is_told(folder: Folder) -> None:
+    Granting(folder, timedelta(days=9)).enrol(
+        token_for(folder, "web-1"), "web-1", request().encode(), "10.0.0.9"
+    )
+    with pytest.raises(PkiInputError, match="has enrolled and renews its") as caught:
+        issuing.renew(folder, "web-1")
+    command = str(caught.value).partition("bedplate ")[2]
+    assert cli.parser().parse_args(command.split()).verb == "certificate-renew"
 
 
 def test_nobody_else_renews(folder: Folder, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Another channel or strategy until the next boot: the file, the status, and the daemon."""
 
 import json
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -44,8 +45,19 @@ def test_it_wins_over_all_else_key_by_key(paths: Paths) -> None:
     assert config.load(paths.configurations).strategy is Strategy.OFF
 
 
-def test_it_is_below_run_and_so_goes_with_the_boot(paths: Paths) -> None:
-    assert paths.override.is_relative_to(paths.root / "run")
+def test_it_is_below_run_alone_and_so_goes_with_the_boot(paths: Paths) -> None:
+    before = everything(paths.root)
+    override.begin(paths, Override("beta", "off"))
+    assert everything(paths.root) - before == {paths.override}
+    shutil.rmtree(paths.root / "run")  # a tmpfs, which every boot begins empty
+    assert everything(paths.root) == before
+    assert override.read(paths) is None
+    loaded = config.load(paths.configurations)
+    assert (loaded.channel, loaded.strategy) == ("stable", Strategy.REBOOT)
+
+
+def everything(root: Path) -> set[Path]:
+    return {path for path in root.rglob("*") if path.is_file()}
 
 
 def test_a_strategy_that_needs_a_window_is_refused_without_one(paths: Paths) -> None:
