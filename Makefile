@@ -92,8 +92,8 @@ fuzz: $(READY) ## random documents into the parser for FUZZ_SECONDS, 60 by defau
 	PYTHONPATH=tests/unit $(BIN)/python tests/fuzz/fuzz_document.py -max_total_time=$${FUZZ_SECONDS:-60} -verbosity=0
 	echo "every input gave a document, or an error in its place"
 
-bench: $(READY) ## the figures, in one table
-	@$(BIN)/python -m tests.bench
+bench: $(READY) ## the figures, in one table; with BENCH=--cold that of a build from nothing, too
+	@$(BIN)/python -m tests.bench $(BENCH)
 
 clean: ## remove what was built and cached
 	rm -rf build .cache .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,12 +1,13 @@
 """The workstation's program: every command, and the one place where errors are caught."""
 
-import argparse
-import logging
 import sys
-from collections.abc import Sequence
-from importlib import import_module
+from typing import TYPE_CHECKING
 
-from updater.errors import run_main
+from builder.program import run_program
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
 
 # Each module with the commands that it has: only that of the one that is asked for is imported.
 AREAS = {
@@ -22,11 +23,15 @@ AREAS = {
 }
 
 
-def parser(command: str | None = None) -> argparse.ArgumentParser:
+def parser(command: str | None = None) -> "argparse.ArgumentParser":
     """The parser of every command, or of the area of `command` alone.
 
     Each command sets `func`, which takes the arguments.
     """
+    # Only here, where an interruption is told in one line: this takes most of a short command.
+    import argparse  # noqa: PLC0415
+    from importlib import import_module  # noqa: PLC0415
+
     top = argparse.ArgumentParser(
         prog="bedplate",
         description="Builds, releases and boots images of a host OS without a login.",
@@ -37,12 +42,18 @@ def parser(command: str | None = None) -> argparse.ArgumentParser:
     return top
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command: 0 ok, 1 failed, 2 usage or invalid input."""
+def main(argv: "Sequence[str] | None" = None) -> int:
+    """Run a command: 0 ok, 1 failed, 2 usage or invalid input, 130 interrupted."""
     words = sys.argv[1:] if argv is None else list(argv)
+    return run_program(lambda: _run(words), "interrupted; what was half-done is gone")
+
+
+def _run(words: list[str]) -> int:
+    import logging  # noqa: PLC0415 - as in `parser`
+
     args = parser(words[0] if words else None).parse_args(words)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
-    return run_main(lambda: int(args.func(args)), "interrupted; what was half-done is gone")
+    return int(args.func(args))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from builder.build_cli import read_trust
 from builder.definition.load import load
 from builder.demo_page import ADDRESS, NAME, PORT, fetched, filled, page_image
 from builder.pipeline import Options, build
+from builder.program import run_program
 from builder.report import Reporter, format_size
 from builder.serve import Server, serving
 from builder.steps.toolbox import tool_tree
@@ -32,7 +33,6 @@ from builder.vm.config import Forward, MachineConfig, UserNetwork
 from builder.vm.machine import Machine
 from builder.vm.uki import kernel_of
 from builder.vm.wait import VmError, wait_until
-from updater.errors import run_main
 from updater.version import Version
 
 _DEFINITION = Path("images/base.yaml")
@@ -51,7 +51,9 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?=!]*[A-Za-z]|\x1b[()][A-Z0-9]|[^\x20-\x7e\n]
 def main() -> int:
     """Run the demo: 0 if release 2 was seen marked good, and then the container's page; else 1."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
-    return run_main(lambda: _run(Reporter()), "interrupted; the host is off, the releases are kept")
+    return run_program(
+        lambda: _run(Reporter()), "interrupted; the host is off, the releases are kept"
+    )
 
 
 def _run(reporter: Reporter) -> int:

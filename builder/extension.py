@@ -26,6 +26,7 @@ from builder.definition.render import laid_files, write_files
 from builder.output import fixed_umask, put
 from builder.report import Reporter, format_size
 from builder.run import Sandbox
+from builder.scratch import scratch
 from builder.steps import prune, seal
 from builder.steps.bootstrap import Selection, Variant, bootstrap, unpack
 from builder.steps.disk import slot_uuids
@@ -67,9 +68,7 @@ def build_extension(
         BedplateError: a step failed.
     """
     there, note = _files_of(base), note_of(definition, base)
-    (cache / "work").mkdir(parents=True, exist_ok=True)
-    with fixed_umask(), tempfile.TemporaryDirectory(dir=cache / "work") as folder:
-        work = Path(folder).resolve()
+    with fixed_umask(), scratch(cache / "work") as work:
         with reporter.step("tool tree") as step:
             tree = tool_tree(cache, definition.suite, definition.mirror, on_line=step.output)
             tools = toolbox(tree, work)

@@ -2,9 +2,6 @@
 
 import hashlib
 import json
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +15,7 @@ from builder.inventory.sizes import to_plain as sizes_to_plain
 from builder.output import fixed_umask, put
 from builder.report import Reporter, Step, format_size
 from builder.run import Sandbox
+from builder.scratch import scratch
 from builder.steps import disk, initrd, kernel, root, seal
 from builder.steps.bootstrap import Selection, Variant, unpack
 from builder.steps.packages import RootPackages, rebuild, resolve
@@ -47,6 +45,7 @@ class Options:
         output: where the release's folder is made.
         cache: tool trees, packages and packed parts that later builds use again.
         trust: what the image trusts.
+        work: where the folder of what is half-done is made; None is beside the cache's others.
         lock: the packages to build from; None asks the mirror.
         fresh: ask the mirror even if the cache has an answer.
         packed_again: take no packed initrd from the cache, to prove that it packs the same.
@@ -56,6 +55,7 @@ class Options:
     output: Path
     cache: Path
     trust: root.Trust
+    work: Path | None = None
     lock: Lock | None = None
     fresh: bool = False
     packed_again: bool = False
@@ -123,7 +123,7 @@ def build(definition: Definition, options: Options, reporter: Reporter) -> Build
             f"name: {definition.name}: expected {_NAME}, the name by which hosts find their slots "
             "and boot entries; tell images apart by version and channel"
         )
-    with fixed_umask(), _workspace(options.cache) as work:
+    with fixed_umask(), scratch(options.work or options.cache / "work") as work:
         with reporter.step("tool tree") as step:
             tools = _tools(definition, options.cache, work, step)
         with reporter.step("packages") as step:
@@ -320,11 +320,3 @@ def _packages(
         tools=tools,
         on_line=step.output,
     )
-
-
-@contextmanager
-def _workspace(cache: Path) -> Iterator[Path]:
-    """A folder for what is half-done, gone at the end whatever happens."""
-    (cache / "work").mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache / "work") as folder:
-        yield Path(folder).resolve()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from builder import sheets
+from builder.arguments import address, port
 from builder.pki import issuing, page, rotating, snippet, tokens
 from builder.pki.certificate import Kind, check_address
 from builder.pki.errors import PkiInputError
@@ -128,8 +129,10 @@ def _add_hosts(commands: "Subparsers") -> None:
     _add_common(token, _token)
 
     serve = commands.add_parser("serve", help="issue certificates to hosts that have a token")
-    serve.add_argument("--address", default="127.0.0.1", metavar="IP", help="(127.0.0.1)")
-    serve.add_argument("--port", type=int, default=PORT, help=f"0 takes a free one ({PORT})")
+    serve.add_argument(
+        "--address", type=address, default="127.0.0.1", metavar="IP", help="(127.0.0.1)"
+    )
+    serve.add_argument("--port", type=port, default=PORT, help=f"0 takes a free one ({PORT})")
     serve.add_argument(
         "--name",
         action="append",

@@ -1,12 +1,12 @@
 """The rebuild comparison: the same packages, another folder, another time, the same bytes."""
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 from builder.definition.model import Definition
 from builder.pipeline import Build, Options, build
 from builder.report import Reporter
+from builder.scratch import scratch
 from updater.errors import BedplateError
 
 
@@ -21,12 +21,12 @@ def build_twice(definition: Definition, options: Options, reporter: Reporter) ->
         DifferenceError: an artefact differs in any byte.
     """
     first = build(definition, options, reporter)
-    options.cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=options.cache, prefix="rebuild-") as name:
-        elsewhere = Path(name).resolve() / "a-longer-path" / "out"
+    with scratch(options.cache / "rebuilds") as folder:
         again = replace(
             options,
-            output=elsewhere,
+            output=folder / "out",
+            # Of another length, too: a path that got into an artefact would move what is behind it.
+            work=folder / "a-longer-path",
             lock=first.lock,
             packed_again=True,
         )

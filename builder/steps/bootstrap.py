@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from builder.run import CommandError, run
+from builder.scratch import scratch
 from updater.store import locked
 
 # What mmdebstrap's and apt's last words mean, the most telling first.
@@ -78,9 +78,8 @@ def bootstrap(
         CommandError: a package is missing, the mirror cannot be reached, the disk is full.
     """
     archives.mkdir(parents=True, exist_ok=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".bootstrap-") as folder:
-        unfinished = Path(folder) / "tree.tar"
+    with scratch(target.parent, ".bootstrap-") as folder:
+        unfinished = folder / "tree.tar"
         inside, outside = "/var/cache/apt/archives", shlex.quote(str(archives))
         _run(
             [
@@ -146,8 +145,8 @@ def bootstrapped(selection: Selection, cache: Path, *, on_line: Callable[[str], 
     with locked(cache / "tools/.lock", wait=True):
         if tree.is_dir():
             return tree
-        with tempfile.TemporaryDirectory(dir=tree.parent, prefix=".tools-") as folder:
-            tar, unfinished = Path(folder) / "tools.tar", Path(folder) / "tree"
+        with scratch(tree.parent, ".tools-") as folder:
+            tar, unfinished = folder / "tools.tar", folder / "tree"
             bootstrap(
                 selection, tar, archives=cache / "archives", epoch=int(time.time()), on_line=on_line
             )

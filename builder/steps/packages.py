@@ -16,6 +16,7 @@ from builder.inventory.lock import (
     render_lock,
 )
 from builder.run import Sandbox
+from builder.scratch import scratch
 from builder.steps.bootstrap import Selection, bootstrap, unpack
 
 
@@ -42,8 +43,8 @@ def resolve(
     """
     folder = cache / "roots" / selection.key()
     if fresh or not folder.is_dir():
-        with tempfile.TemporaryDirectory(dir=_made(folder.parent), prefix=".root-") as name:
-            unfinished = Path(name) / "root"
+        with scratch(folder.parent, ".root-") as beside:
+            unfinished = beside / "root"
             _bootstrap(selection, unfinished, cache / "archives", int(time.time()), on_line)
             if folder.is_dir():
                 shutil.rmtree(folder)

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder.arguments import address, port
 from builder.report import emit_json
 from builder.serve import serving
 from builder.trust import certificates, keys, passphrase, publickey, release_cli, show
@@ -47,8 +48,12 @@ def _add_keygen(subparsers: "Subparsers") -> None:
 def _add_serve(subparsers: "Subparsers") -> None:
     parser = subparsers.add_parser("serve", help="serve a folder over HTTP, read-only")
     parser.add_argument("folder", type=Path, metavar="DIR")
-    parser.add_argument("--port", type=int, default=8080, help="0 takes a free one (default: 8080)")
-    parser.add_argument("--bind", default="127.0.0.1", help="the address (default: 127.0.0.1)")
+    parser.add_argument(
+        "--port", type=port, default=8080, help="0 takes a free one (default: 8080)"
+    )
+    parser.add_argument(
+        "--bind", type=address, default="127.0.0.1", help="the address (default: 127.0.0.1)"
+    )
     parser.add_argument("--json", action="store_true", help="the address as JSON")
     parser.set_defaults(func=_serve)
 

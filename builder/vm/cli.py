@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from builder.arguments import port
 from builder.vm.accelerator import accelerator
 from builder.vm.config import MIB, Forward, MachineConfig, UserNetwork
 from builder.vm.machine import Machine
@@ -37,7 +38,7 @@ def add_commands(subparsers: "Subparsers") -> None:
     run.add_argument("--disk-size", default="8G", metavar="SIZE", help="of the disk (8G)")
     run.add_argument(
         "--ssh-port",
-        type=int,
+        type=port,
         metavar="PORT",
         help="a port of 127.0.0.1 that leads to the guest's port 22; 0 for a free one",
     )

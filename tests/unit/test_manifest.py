@@ -47,7 +47,7 @@ CHANGES: list[tuple[tuple[str, ...], object]] = [
     (("root", "salt"), "ab" * 257),
     (("root", "block_size"), 512),
     (("root", "blocks"), 1),
-    (("root", "blocks"), 10**9),
+    (("root", "blocks"), 512 * 1024 + 1),  # more than 2 GiB
     (("root", "blocks"), 6.0),
     (("root", "chunk_blocks"), 0),
     (("artefacts", "tree", "path"), "../root.verity"),

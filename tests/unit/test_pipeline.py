@@ -52,6 +52,7 @@ class Site:
         self.root_size = 1
         self.umask = 0
         self.options: list[Options] = []
+        self.works: list[Path] = []
         monkeypatch.setattr(pipeline, "tool_tree", lambda *_args, **_options: Path("/tools"))
         monkeypatch.setattr(pipeline, "_packages", self._packages)
         monkeypatch.setattr(pipeline, "_root", self._root)
@@ -69,6 +70,7 @@ class Site:
     def _assemble(self, site: pipeline._Site, _reporter: Reporter) -> Build:
         self.umask = os.umask(0)
         os.umask(self.umask)
+        self.works.append(site.work)
         plant(site.out, {"root.wire": self.content, "sizes.txt": "what is large"})
         if self.failure:
             raise self.failure
@@ -220,8 +222,20 @@ def test_a_second_build_is_from_the_lock_and_packs_anew(
     first, second = site.options
     assert (first.lock, first.packed_again) == (None, False)
     assert (second.lock, second.packed_again) == (LOCK, True)
-    assert len(str(second.output)) > len(str(first.output))
-    assert left(options.cache) == {"work"}
+    here, there = site.works
+    assert here.parent == options.cache / "work"
+    assert len(str(there)) > len(str(here))
+    assert second.output not in (first.output, here, there)
+    assert left(options.cache) == {"work", "rebuilds"}
+
+
+def test_what_a_killed_build_left_is_gone_after_the_next(
+    definition: Definition, options: Options, reporter: Reporter, site: Site
+) -> None:
+    plant(options.cache, {"work/killed/root/etc/passwd": "", "rebuilds/killed/out/root.wire": ""})
+    build_twice(definition, options, reporter)
+    assert len(site.works) == 2
+    assert left(options.cache) == {"work", "rebuilds"}
 
 
 def test_two_builds_that_differ_are_an_error(
@@ -241,4 +255,4 @@ def test_two_builds_that_differ_are_an_error(
     monkeypatch.setattr(pipeline, "_assemble", assemble)
     with pytest.raises(DifferenceError, match=r"1 of 2 .*\n  root\.wire: first at byte 2$"):
         build_twice(definition, options, reporter)
-    assert left(options.cache) == {"work"}
+    assert left(options.cache) == {"work", "rebuilds"}
