@@ -152,6 +152,11 @@ def _post(service: Service, path: str, body: bytes, present: Path | None) -> tup
             # What was broken off may pass for the whole.
             raise TimeoutError
         return response.status, data
+    except OSError as error:
+        # What was broken off fails in more ways than one.
+        if time.monotonic() > ends:
+            raise TimeoutError from error
+        raise
     finally:
         timer.cancel()
         connection.close()

@@ -32,6 +32,17 @@ SECONDS = 30
 """A limit of each wait; no test waits for it."""
 CLIENT, SERVER = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
 _DAY = timedelta(days=1)
+_CERTIFIES = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
 
 
 class Authority:
@@ -45,14 +56,21 @@ class Authority:
             .subject_name(self._name)
             .public_key(self._key.public_key())
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_CERTIFIES, critical=True)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False
+            )
         )
 
     def _sign(
         self, builder: x509.CertificateBuilder, starts: timedelta = -_DAY, ends: timedelta = _DAY
     ) -> x509.Certificate:
         now = datetime.now(UTC)
+        # Python 3.13 holds certificates to RFC 5280: they name the key that signed them.
+        signed_by = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         return (
             builder.issuer_name(self._name)
+            .add_extension(signed_by, critical=False)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now + starts)
             .not_valid_after(now + ends)

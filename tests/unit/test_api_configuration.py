@@ -1,7 +1,9 @@
 """The acts about the configuration, on a host that is a folder."""
 
 import contextlib
+import grp
 import json
+import pwd
 import signal
 import time
 from pathlib import Path
@@ -33,6 +35,10 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
     monkeypatch.setattr(intake, "_settle", lambda: None)
     monkeypatch.setattr("socket.sethostname", lambda _name: None)
     monkeypatch.setattr("os.chown", lambda *_: None)
+    # Whoever runs the tests plays root.
+    root, group = pwd.getpwuid(0), grp.getgrgid(0)
+    monkeypatch.setattr("pwd.getpwuid", lambda _uid: root)
+    monkeypatch.setattr("grp.getgrgid", lambda _gid: group)
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/passwd").write_text("root:x:0:0::/:/x\n")
     (tmp_path / "etc/group").write_text("root:x:0:\n")

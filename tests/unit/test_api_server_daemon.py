@@ -87,6 +87,7 @@ def test_a_stream_is_told_of_the_end_and_who_comes_then_waits(host: Host) -> Non
     with socket.socket(socket.AF_UNIX) as root, host.certificates.session("olga") as session:
         root.bind(str(acts))
         root.listen()
+        root.settimeout(SECONDS)
         with host.program() as program:
             found: list[str] = []
 
