@@ -170,7 +170,9 @@ def arguments(config: MachineConfig, monitor: Path, snapshot: str | None = None)
     """
     return [
         *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"),
-        *("-machine", "q35", *accelerator_options(config.accelerator)),
+        # Without a disk controller, a keyboard and a bus that nobody uses: a guest would look at them.
+        *("-machine", "q35,sata=off,smbus=off,i8042=off"),
+        *accelerator_options(config.accelerator),
         *("-smp", str(config.cpus), "-m", f"{config.memory // MIB}M"),
         *("-object", "rng-builtin,id=rng", "-device", "virtio-rng-pci,rng=rng"),
         *("-device", "i6300esb", "-action", "watchdog=reset"),

@@ -11,7 +11,7 @@ from builder.report import Reporter, emit_json
 from builder.steps.toolbox import tool_tree, toolbox
 from updater.errors import BedplateError
 
-from . import config, delta, overlay, pods_agent, pods_plan, pods_services, release, staging
+from . import config, delta, host, overlay, pods_agent, pods_plan, pods_services, release, staging
 from .figures import MB, Figure, Unit, of_vms, table, to_plain
 
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -72,6 +72,8 @@ def _measure(args: argparse.Namespace, work: Path) -> list[Figure]:
         tree = tool_tree(cache, definition.suite, definition.mirror, on_line=step.output)
         whole = delta.whole_image(new.image, toolbox(tree, work), work)
         figures.append(Figure("root 1 -> 2, whole image, zstd -19", whole, Unit.BYTES))
+    with reporter.step("a host, booted twice"):
+        figures += host.figures(new.folder, tree, cache, work)
     with reporter.step("staging"):
         figures += _speeds(staging.measure(old, new, work))
     with reporter.step("cloud-configs"):

@@ -67,7 +67,7 @@ class Builds:
 
 def build_two(project: Path, cache: Path, work: Path, *, cold: bool) -> Builds:
     """Build release 1, change one file of a copy of the project, build release 2."""
-    for name in ("images", "updater"):
+    for name in ("cloud-config", "images", "updater"):
         shutil.copytree(project / name, work / name)
     definition, output = work / "images/base.yaml", work / "build"
     trust = _trust(work)

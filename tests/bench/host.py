@@ -1,0 +1,113 @@
+"""A build's host, booted twice by itself: no extension, nothing else on its processor.
+
+It tells the figures on its console, by a unit of its cloud-config: there is no login to ask by.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from builder.vm.accelerator import accelerator
+from builder.vm.config import MIB, MachineConfig
+from builder.vm.machine import Machine
+from builder.vm.uki import kernel_of
+from builder.vm.wait import wait_until
+
+from .figures import MB, Figure, Unit
+
+_BOOT_SECONDS = 600
+_UNITS = ("boot-complete.target", "bedplate-config.service")
+_DOCUMENT = f"""\
+#cloud-config
+hostname: measured
+coreos:
+  units:
+    - name: measured.service
+      enable: true
+      content: |
+        [Unit]
+        After=boot-complete.target
+        [Service]
+        Type=oneshot
+        StandardOutput=tty
+        TTYPath=/dev/ttyS0
+        ExecStart=/usr/bin/python3 -IS -c "print(open('/proc/meminfo').read())"
+        ExecStart=/usr/bin/systemctl show {" ".join(_UNITS)} --property=Id \\
+          --property=InactiveExitTimestampMonotonic --property=ActiveEnterTimestampMonotonic
+        ExecStart=/usr/bin/systemctl show --property=Version --value
+        [Install]
+        WantedBy=multi-user.target
+"""
+# What the last of these commands prints, alone on its line.
+_END = re.compile(r"^\d{3} \(.*\)\s*$", re.MULTILINE)
+
+
+def figures(build: Path, tree: Path, cache: Path, work: Path) -> list[Figure]:
+    """Boot a build's image twice.
+
+    Args:
+        build: the folder of the build.
+        tree: the tool tree, with QEMU.
+        cache: where it is kept whether KVM works.
+        work: a folder for the machine.
+
+    Raises:
+        WaitError: the host did not come up within ten minutes.
+    """
+    (image,) = build.glob("*.qcow2")
+    kernel = work / "vmlinuz"
+    kernel.write_bytes(kernel_of(build / "bedplate.efi"))
+    config = MachineConfig(
+        folder=work / "machine",
+        accelerator=accelerator(tree, kernel, cache),
+        image=image,
+        disk_size=6 << 30,
+        memory=1024 * MIB,
+        cpus=1,
+        credentials={"bedplate.cloud-config": _DOCUMENT},
+    )
+    config.folder.mkdir()
+    with Machine(config, tree) as machine:
+        first = _told(config.console, 0)
+        length = len(_text(config.console))
+        machine.monitor.execute("system_reset")
+        second = _told(config.console, length)
+    note = f"alone, 1 GiB, {config.accelerator.value}"
+    return [
+        Figure("host: kernel to boot-complete, first boot", first["boot"], Unit.SECONDS, 20, note),
+        Figure("host: kernel to boot-complete, later", second["boot"], Unit.SECONDS, 20, note),
+        Figure("host: bedplate-config, document new", first["config"], Unit.SECONDS, None, note),
+        Figure("host: bedplate-config, later", second["config"], Unit.SECONDS, 1.5, note),
+        Figure("host: memory in use after boot", second["memory"], Unit.BYTES, 160 * MB, note),
+    ]
+
+
+def _text(console: Path) -> str:
+    return console.read_text(errors="replace") if console.exists() else ""
+
+
+def _told(console: Path, since: int) -> Mapping[str, float]:
+    """What the host tells on its console, from that character on."""
+
+    def told() -> str | None:
+        text = _text(console)[since:].replace("\r", "")
+        return text if _END.search(text) else None
+
+    return read(wait_until(told, _BOOT_SECONDS, "what the host measured"))
+
+
+def read(text: str) -> Mapping[str, float]:
+    """Seconds `boot` and `config`, bytes of `memory`, from what a host tells."""
+    sizes = {key: int(size) * 1024 for key, size in re.findall(r"(Mem\w+): +(\d+) kB", text)}
+    shown = [dict(re.findall(r"^(\w+)=(.*)$", part, re.MULTILINE)) for part in text.split("\n\n")]
+    units = {part["Id"]: part for part in shown if "Id" in part}
+    begins, ends = (
+        {name: int(found[f"{edge}TimestampMonotonic"]) / 1e6 for name, found in units.items()}
+        for edge in ("InactiveExit", "ActiveEnter")
+    )
+    boot, config = _UNITS
+    return {
+        "boot": ends[boot],
+        "config": ends[config] - begins[config],
+        "memory": sizes["MemTotal"] - sizes["MemAvailable"],
+    }
