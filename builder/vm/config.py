@@ -170,7 +170,7 @@ def arguments(config: MachineConfig, monitor: Path, snapshot: str | None = None)
     """
     return [
         *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none"),
-        # Without a disk controller, a keyboard and a bus that nobody uses: a guest would look at them.
+        # Without controllers that nobody uses: a guest would look at each.
         *("-machine", "q35,sata=off,smbus=off,i8042=off"),
         *accelerator_options(config.accelerator),
         *("-smp", str(config.cpus), "-m", f"{config.memory // MIB}M"),
