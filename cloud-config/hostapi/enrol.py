@@ -148,10 +148,6 @@ def _post(service: Service, path: str, body: bytes, present: Path | None) -> tup
         connection.request("POST", path, body, {"Content-Type": "application/json"})
         with connection.getresponse() as response:
             data = _read(response)
-        if time.monotonic() > ends:
-            # What was broken off may pass for the whole.
-            raise TimeoutError
-        return response.status, data
     except OSError as error:
         # What was broken off fails in more ways than one.
         if time.monotonic() > ends:
@@ -160,6 +156,10 @@ def _post(service: Service, path: str, body: bytes, present: Path | None) -> tup
     finally:
         timer.cancel()
         connection.close()
+    # What was broken off may pass for the whole.
+    if time.monotonic() > ends:
+        raise TimeoutError
+    return response.status, data
 
 
 def _context(service: Service, present: Path | None) -> ssl.SSLContext:
