@@ -1,9 +1,7 @@
 """The acts about the configuration, on a host that is a folder."""
 
 import contextlib
-import grp
 import json
-import pwd
 import signal
 import time
 from pathlib import Path
@@ -18,6 +16,7 @@ from cloudconfig.places import Places
 from hostapi import contract
 from hostapi.acts import configuration
 from hostapi.acts.bounds import BoundError, bounded
+from played_root import play_root
 from updater.errors import BedplateError
 
 SECRET = "hunter2-hunter2"  # noqa: S105
@@ -32,13 +31,7 @@ coreos:
 
 @pytest.fixture
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Places:
-    monkeypatch.setattr(intake, "_settle", lambda: None)
-    monkeypatch.setattr("socket.sethostname", lambda _name: None)
-    monkeypatch.setattr("os.chown", lambda *_: None)
-    # Whoever runs the tests plays root.
-    root, group = pwd.getpwuid(0), grp.getgrgid(0)
-    monkeypatch.setattr("pwd.getpwuid", lambda _uid: root)
-    monkeypatch.setattr("grp.getgrgid", lambda _gid: group)
+    play_root(monkeypatch)
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/passwd").write_text("root:x:0:0::/:/x\n")
     (tmp_path / "etc/group").write_text("root:x:0:\n")

@@ -1,9 +1,6 @@
 """One run after the other on a host that is a folder: real sources, files, memory and status."""
 
-import grp
 import json
-import os
-import pwd
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -13,15 +10,15 @@ from cloudconfig import host, intake, memory, report, store
 from cloudconfig.host import Stage
 from cloudconfig.places import Places
 from cloudconfig.report import ConfigStatus, InForce
+from played_root import play_root
 
-ME = f"{pwd.getpwuid(os.geteuid()).pw_name}:{grp.getgrgid(os.getegid()).gr_name}"
 SECRET = "hunter2"  # noqa: S105
 GOOD = f"""\
 #cloud-config
 hostname: web-1
 write_files:
-  - {{path: /etc/motd, owner: '{ME}', content: hello}}
-  - {{path: /var/lib/app/config, owner: '{ME}', permissions: 0600, content: {SECRET}}}
+  - {{path: /etc/motd, owner: root:root, content: hello}}
+  - {{path: /var/lib/app/config, owner: root:root, permissions: 0600, content: {SECRET}}}
 coreos:
   units: [{{name: web.service, command: start, content: "[Service]"}}]
 """
@@ -73,9 +70,7 @@ class Kit:
 
 @pytest.fixture
 def kit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kit:
-    monkeypatch.setattr(intake, "_settle", lambda: None)
-    monkeypatch.setattr("socket.sethostname", lambda _name: None)
-    monkeypatch.setattr(os, "chown", lambda *_: None)
+    play_root(monkeypatch)
     made = Kit(tmp_path)
     made.image()
     return made
