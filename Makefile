@@ -77,7 +77,7 @@ test-pods: $(READY) ## the tests of pods and the fleet, with podman, etcd and nf
 test-host: $(READY) ## the tests of the API, certificates, extensions and the reboot lock, with VMs
 	@$(BIN)/pytest -n 2 $(wildcard $(addprefix tests/unit/test_,$(addsuffix *.py,api_ pki host_ lock_ extension_ config_redacted wipe leaving trusted update_override)))
 	$(LAB) tests/net/test_lock.py tests/net/test_journal_files.py
-	$(BIN)/pytest tests/vm/test_operating.py tests/vm/test_extension.py
+	$(BIN)/pytest tests/vm/test_operating*.py tests/vm/test_extension.py
 
 test-faults: $(READY) ## power cuts at random moments, ten of each kind, and a release that is stuck; long
 	@$(BIN)/pytest tests/fault

@@ -105,7 +105,8 @@ def note(status: Status) -> str:
     """One line for the console."""
     if status.lease is None:
         return f"no subnet: {status.fault or 'asking etcd'}"
-    held = f"{' '.join(status.lease.subnets)} ({status.backend}), {len(status.peers)} peers"
+    peers = f"{len(status.peers)} peer{'' if len(status.peers) == 1 else 's'}"
+    held = f"{' '.join(status.lease.subnets)} ({status.backend}), {peers}"
     found = held if status.state is State.READY else f"{status.state.value}: {held}"
     return f"{found}; {status.fault}" if status.fault else found
 

@@ -60,6 +60,8 @@ def test_a_status_without_a_lease_is_json_too() -> None:
 
 def test_the_consoles_line() -> None:
     assert report.note(READY) == "10.5.52.0/24 (vxlan), 2 peers"
+    alone = replace(READY, peers=READY.peers[:1])
+    assert report.note(alone) == "10.5.52.0/24 (vxlan), 1 peer"
     assert report.note(STARTING) == "no subnet: etcd is away"
     assert report.note(replace(STARTING, fault="")) == "no subnet: asking etcd"
     cut_off = replace(READY, state=State.CUT_OFF, fault="etcd is away")
