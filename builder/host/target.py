@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-from hostapi.contract import PORT
+from hostapi.port import PORT
 from updater.errors import InputError
 
 _NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.\-]{0,251}[A-Za-z0-9_.])?", re.ASCII)

@@ -16,15 +16,13 @@ from enum import Enum
 from pathlib import Path, PurePosixPath
 
 from cloudconfig.extensionimage import NAME, ExtensionError, Fits, Image, read_image
-from cloudconfig.places import Places
+from cloudconfig.places import EXTENSIONS, RAW, Places
 from updater.files import write_atomic
 from updater.host import parse_os_release
 
-FOLDER = PurePosixPath("/var/lib/extensions")
 # /etc is gone with the boot, and so is what is named here: for as long, it hides the others.
 FIRST = PurePosixPath("/etc/extensions")
 _DISK = PurePosixPath("/run/extensions")
-SUFFIX = ".raw"
 _MERGED = PurePosixPath("/usr/.systemd-sysext/extensions")
 _RELEASES = PurePosixPath("/usr/lib/extension-release.d")
 # What an extension brings to be started: systemd has no other word for which unit is whose.
@@ -219,7 +217,7 @@ def observe(places: Places) -> Seen:
     for folder, source in (
         (FIRST, Source.API),
         (_DISK, Source.DISK),
-        (FOLDER, Source.DOCUMENT),
+        (EXTENSIONS, Source.DOCUMENT),
     ):
         for name, path in _images(places.on_host(folder)):
             if name not in given:
@@ -239,7 +237,7 @@ def observe(places: Places) -> Seen:
 
 def _images(folder: Path) -> Iterator[tuple[str, Path]]:
     for name in _names(folder, hidden=False):
-        yield name, folder / f"{name}{SUFFIX}"
+        yield name, folder / f"{name}{RAW}"
 
 
 def _names(folder: Path, *, hidden: bool) -> list[str]:
@@ -249,7 +247,7 @@ def _names(folder: Path, *, hidden: bool) -> list[str]:
     paths = sorted(folder.iterdir())
     if hidden:
         return [path.name for path in paths if path.is_dir() and re.fullmatch(NAME, path.name)]
-    names = [path.name.removesuffix(SUFFIX) for path in paths if path.name.endswith(SUFFIX)]
+    names = [path.name.removesuffix(RAW) for path in paths if path.name.endswith(RAW)]
     return [name for name in names if re.fullmatch(NAME, name)]
 
 

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+EXTENSIONS = PurePosixPath("/var/lib/extensions")
+"""Where systemd-sysext looks for those that a document brings (systemd-sysext(8))."""
+RAW = ".raw"
+"""How their images' names end."""
 _VAR = PurePosixPath("/var")
 
 

@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hostapi import enrol, standing
-from hostapi.contract import PORT
 from hostapi.enrol import EnrolError
+from hostapi.port import PORT
 from hostapi.standing import Ask, Found, Source, View
 from updater import host
 from updater.console import read_facts

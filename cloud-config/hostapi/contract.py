@@ -14,7 +14,6 @@ from updater.version import CHANNEL_PATTERN
 
 VERSION = "v1"
 SCHEMA = 1
-PORT = 7443
 MAXIMUM_BODY = 1 << 20  # bytes; a document of a host's whole configuration fits
 MAXIMUM_TEXT = 256  # characters of one parameter
 Value = str | int | bool

@@ -6,7 +6,6 @@ from itertools import groupby
 from hostapi.contract import (
     MAXIMUM_BODY,
     MAXIMUM_TEXT,
-    PORT,
     VERSION,
     Answer,
     Endpoint,
@@ -14,6 +13,7 @@ from hostapi.contract import (
     Parameter,
     Role,
 )
+from hostapi.port import PORT
 from hostapi.refusal import STATUS, Fault
 from hostapi.routing import SERVED, path_parameters, query_parameters
 from hostapi.schemas import ANSWERS, ERROR, LAST_LINE, LINES, Schema

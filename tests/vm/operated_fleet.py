@@ -12,7 +12,7 @@ from builder.run import CommandError, run
 from builder.vm.config import Forward, UserNetwork, mac_address
 from builder.vm.wait import wait_until
 from cluster import ETCD_PORT, SECONDS, Node
-from hostapi.contract import PORT
+from hostapi.port import PORT
 from hostkit.etcd import Access, Client, Limits
 from rebootlock.manager import Manager, Standing
 from site_of_tests import PASSPHRASE, PROJECT, Guest, Site, guest_of, machine_uuid, shared_link

@@ -21,7 +21,7 @@ from builder.serve import serving
 from builder.vm.config import Forward, UserNetwork
 from builder.vm.wait import wait_until
 from faultserver import FaultServer
-from hostapi.contract import PORT
+from hostapi.port import PORT
 from image_registry import PASSWORD, USER, busybox
 from site_of_tests import BOOT_SECONDS, PASSPHRASE, Guest, Site, guest_of, keep_figures
 from workstation import Workstation

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from builder.run import run, spawn
 from builder.vm.wait import wait_until
-from hostapi.contract import PORT
+from hostapi.port import PORT
 from site_of_tests import PASSPHRASE, PROJECT, Guest
 
 PROGRAM = str(PROJECT / ".venv/bin/bedplate")

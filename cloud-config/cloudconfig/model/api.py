@@ -11,7 +11,7 @@ from cloudconfig.certificates import blocks, is_signed
 from cloudconfig.kinds import Integer
 from cloudconfig.model.endpoints import endpoint
 from cloudconfig.model.machine import Certificates
-from hostapi.contract import PORT
+from hostapi.port import PORT
 from hostkit.document.kinds import Parsed, Text
 from hostkit.document.schema import Kind, Reading, Section, key
 from hostkit.document.source import Node

@@ -12,7 +12,7 @@ from cloudconfig.desired import Affects, Desired, File
 from cloudconfig.facts import Facts
 from cloudconfig.model.top import CloudConfig
 from cloudconfig.render.hosts import name_of
-from hostapi.contract import PORT
+from hostapi.port import PORT
 
 FOLDER = PurePosixPath("/etc/bedplate/api")
 _DROP_IN = PurePosixPath("/etc/systemd/system/bedplate-api.socket.d/50-port.conf")

@@ -1,9 +1,9 @@
 """`bedplate.extensions`: signed system extensions, which systemd-sysext lays over the root."""
 
 from cloudconfig.desired import Affects, Desired, Fetched, Reaction
-from cloudconfig.extensions import FOLDER, SUFFIX
 from cloudconfig.facts import Facts
 from cloudconfig.model.top import CloudConfig
+from cloudconfig.places import EXTENSIONS, RAW
 
 _MERGE = Affects("systemd-sysext.service", Reaction.START)
 _UNITS = Affects("bedplate-extensions.target", Reaction.START)
@@ -14,7 +14,7 @@ def render(config: CloudConfig, _facts: Facts) -> Desired:
     return Desired(
         items=tuple(
             Fetched(
-                FOLDER / f"{each.name}{SUFFIX}", each.url, each.sha256, affects=(_MERGE, _UNITS)
+                EXTENSIONS / f"{each.name}{RAW}", each.url, each.sha256, affects=(_MERGE, _UNITS)
             )
             for each in config.bedplate.extensions
         )

@@ -16,7 +16,7 @@ from cloudconfig.current import current
 from cloudconfig.desired import FETCH_LIMIT, Fetched
 from cloudconfig.extensionimage import ExtensionError, read_image
 from cloudconfig.extensions import Extension, Given, Source, State
-from cloudconfig.places import Places
+from cloudconfig.places import EXTENSIONS, RAW, Places
 from cloudconfig.report import ConfigStatus, InForce
 from hostapi.acts.types import Act, Request, Tell
 from updater.errors import BedplateError, InputError
@@ -57,7 +57,7 @@ def _declared(places: Places) -> _Declared:
         return _Declared({}, {})
     missing = {}
     for item in prepared.desired.items:
-        if isinstance(item, Fetched) and item.path.parent == extensions.FOLDER:
+        if isinstance(item, Fetched) and item.path.parent == EXTENSIONS:
             faults = [line for line in status.faults if line.startswith(f"{item.path}: ")]
             reason = faults[0].removeprefix(f"{item.path}: ") if faults else "not fetched yet"
             missing[item.path.stem] = reason
@@ -206,11 +206,11 @@ def _alone(places: Places) -> Iterator[None]:
 
 
 def _kept(name: str, places: Places) -> Path:
-    return places.on_host(_KEPT) / f"{name}{extensions.SUFFIX}"
+    return places.on_host(_KEPT) / f"{name}{RAW}"
 
 
 def _named(name: str, places: Places) -> Path:
-    return places.on_host(extensions.FIRST) / f"{name}{extensions.SUFFIX}"
+    return places.on_host(extensions.FIRST) / f"{name}{RAW}"
 
 
 def _mask(name: str, places: Places) -> Path:

@@ -11,7 +11,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import MISSING, dataclass, field
-from difflib import SequenceMatcher, get_close_matches
 from typing import Any
 
 from hostkit.document.source import Mapping as MappingNode
@@ -458,10 +457,14 @@ def place_of(node: Node, path: Iterable[str | int]) -> Place:
 
 def _likeness(word: str, other: str) -> float:
     """From 0 to 1, whatever the case."""
+    from difflib import SequenceMatcher  # noqa: PLC0415 - for what is wrong only
+
     return SequenceMatcher(None, word[:64].lower(), other.lower()).ratio()
 
 
 def nearest(word: str, known: list[str]) -> str:
     """A hint for a typo: "; did you mean 'packages'?", or nothing."""
+    from difflib import get_close_matches  # noqa: PLC0415 - for what is wrong only
+
     matches = get_close_matches(word[:64], known, n=1)
     return f"; did you mean '{matches[0]}'?" if matches else ""
