@@ -1,22 +1,12 @@
-"""Fixtures that carry their own assertions: see `tests/unit/network_fixtures`.
-
-Each line `## assert-... ` of a fixture is one assertion about the files that it is rendered to:
-
-    assert-key-is FILE SECTION KEY VALUE    all values of a key, in order, with spaces between
-    assert-no-key FILE SECTION KEY
-    assert-no-section FILE SECTION
-    assert-no-file FILE
-    assert-files NUMBER
-    assert-secret FILE
-    assert-error LINE:COLUMN BEGINNING      and there is no other error
-    assert-warning LINE:COLUMN BEGINNING    and no other warning
-"""
+"""Networks: fixtures in `network_fixtures` (see `asserted`), and what all of them have."""
 
 import re
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
 
 import pytest
 
+from asserted import about, assertions, below, check, check_problems
 from cloudconfig.desired import Affects, Desired, File, Reaction
 from cloudconfig.document import read_document
 from cloudconfig.model.network import Network, read_network_config
@@ -26,23 +16,13 @@ from hostkit.document.source import DocumentError, Problem
 
 FIXTURES = Path(__file__).parent / "network_fixtures"
 FILE = Path("network-config")
-Lines = list[tuple[str, str, str]]  # section, key, value
+FOLDER = PurePosixPath("/etc/systemd/network")
 
 
-def files_of(desired: Desired) -> dict[str, File]:
-    assert all(isinstance(item, File) for item in desired.items)
-    return {item.path.name: item for item in desired.items if isinstance(item, File)}
-
-
-def lines_of(file: File) -> Lines:
-    section, lines = "", []
-    for line in file.content.decode().splitlines():
-        if line.startswith("["):
-            section = line.strip("[]")
-        elif line:
-            key, value = line.split("=", 1)
-            lines.append((section, key, value))
-    return lines
+def files_of(desired: Desired) -> Mapping[str, File]:
+    rendered = below(FOLDER, desired)
+    assert len(rendered.files) == len(desired.items)
+    return rendered.files
 
 
 def read(data: str) -> tuple[Network, list[Problem]]:
@@ -50,58 +30,21 @@ def read(data: str) -> tuple[Network, list[Problem]]:
     return read_network_config(data.encode(), FILE, reading), reading.warnings
 
 
-def assertions(text: str) -> list[list[str]]:
-    lines = [line.removeprefix("## assert-") for line in text.splitlines() if line[:2] == "##"]
-    return [line.split(" ", 1) for line in lines]
-
-
-def check_problems(found: tuple[Problem, ...] | list[Problem], expected: list[str]) -> None:
-    shown = sorted(f"{item.place.line}:{item.place.column} {item.message}" for item in found)
-    for message, beginning in zip(shown, sorted(expected), strict=False):
-        assert message.startswith(beginning)
-    assert len(shown) == len(expected), shown
-
-
-def check(verb: str, about: str, files: dict[str, File]) -> None:
-    if verb == "files":
-        assert len(files) == int(about), files.keys()
-        return
-    name, *rest = about.split(" ", 3)
-    if verb == "no-file":
-        assert name not in files
-        return
-    file = files[name]
-    lines = lines_of(file)
-    if verb == "key-is":
-        values = [value for section, key, value in lines if [section, key] == rest[:2]]
-        assert " ".join(values) == rest[2], (name, rest)
-    elif verb == "no-key":
-        assert rest not in [[section, key] for section, key, _ in lines]
-    elif verb == "no-section":
-        assert rest[0] not in {section for section, _, _ in lines}
-    elif verb == "secret":
-        assert (file.mode, file.group, file.secret) == (0o640, "systemd-network", True)
-    else:
-        pytest.fail(f"no such assertion: {verb}")
-
-
 @pytest.mark.parametrize("name", sorted(path.name for path in FIXTURES.glob("*.yaml")))
 def test_a_fixture_is_as_it_says(name: str) -> None:
     text = (FIXTURES / name).read_text()
     asserted = assertions(text)
-    assert asserted
-    errors = [about for verb, about in asserted if verb == "error"]
-    if errors:
+    if errors := about(asserted, "error"):
         with pytest.raises(DocumentError) as error:
             read(text)
         check_problems(error.value.problems, errors)
         return
     network, warnings = read(text)
-    check_problems(warnings, [about for verb, about in asserted if verb == "warning"])
-    files = files_of(render(network))
-    for verb, about in asserted:
+    check_problems(warnings, about(asserted, "warning"))
+    rendered = below(FOLDER, render(network))
+    for verb, words in asserted:
         if verb != "warning":
-            check(verb, about, files)
+            check(verb, words, rendered)
 
 
 def test_files_say_whom_they_affect() -> None:
