@@ -188,6 +188,8 @@ def test_faults_work_together(server: FaultServer) -> None:
 def test_a_trickle_brings_the_right_bytes(server: FaultServer) -> None:
     faulty(server, Trickle(1_000_000))
     assert get(server).content == CONTENT
+    (request,) = server.requests()
+    assert request.seconds > 0.09  # two pieces, a tenth of a second apart
 
 
 def test_a_delay_brings_the_right_bytes(server: FaultServer) -> None:

@@ -7,6 +7,7 @@ import re
 import socket
 import sys
 import threading
+import time
 import traceback
 from collections import Counter, deque
 from contextlib import suppress
@@ -138,6 +139,7 @@ class Request:
     Attributes:
         status: what was answered; 0 for a connection closed without an answer.
         sent: bytes of the body given to the kernel.
+        seconds: from the first of them to the last piece.
     """
 
     method: str
@@ -145,6 +147,7 @@ class Request:
     range: str | None
     status: int = 0
     sent: int = 0
+    seconds: float = 0.0
 
 
 class FaultServer:
@@ -334,13 +337,16 @@ class _Handler(BaseHTTPRequestHandler):
         trickle = _one(faults, Trickle)
         piece = _PIECE if trickle is None else max(1, int(trickle.bytes_per_second * _TICK_SECONDS))
         garble = _one(faults, Garble)
+        began = time.monotonic()
         stopping = self.server.owner.stopping
         stream.seek(start)
         for position in range(start, end, piece):
             data = bytearray(stream.read(min(piece, end - position)))
             if garble is not None and position <= garble.offset < position + len(data):
                 data[garble.offset - position] ^= 0xFF
-            request.sent += len(data)  # first, so that a client that has them finds them counted
+            # First, so that a client that has them finds them counted.
+            request.sent += len(data)
+            request.seconds = time.monotonic() - began
             self.wfile.write(data)
             pause = 0.0 if trickle is None else piece / trickle.bytes_per_second
             if stopping.wait(pause) if pause else stopping.is_set():

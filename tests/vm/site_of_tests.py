@@ -315,11 +315,13 @@ def guest_of(
     document: str | None = None,
     number: int = 0,
     memory: int = GIB,
+    clock: datetime | None = None,
 ) -> Iterator[Guest]:
     """A machine booted from `image` with an extension, the developer's.
 
     Without our server its updates are what its cloud-config says. `document` is its cloud-config,
-    given as a credential; `number` makes it another machine than those of other numbers.
+    given as a credential; `number` makes it another machine than those of other numbers. `clock` is
+    what its hardware clock shows at first, this machine's time when None.
     """
     folder.mkdir(parents=True)
     key = create_key(folder)
@@ -348,6 +350,7 @@ def guest_of(
         uuid=machine_uuid(number),
         credentials=credentials,
         networks=networks,
+        clock=clock,
         disks=(
             Disk(extension or site.extension_disk("signed", site.signer()), read_only=True),
             *disks,

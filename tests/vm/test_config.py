@@ -4,15 +4,18 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 import config_disks
+import forward_proxy
 import tls_server
 from builder.vm.config import DEFAULT_UUID, Disk, UserNetwork, mac_address
 from builder.vm.wait import wait_until
 from faultserver import FaultServer
+from forward_proxy import Proxy
 from metadata_servers import Answer, Server
 from site_of_tests import (
     BOOT_SECONDS,
@@ -29,6 +32,7 @@ from tls_server import Https
 _MIB = 1 << 20
 _CARD = mac_address(DEFAULT_UUID, 1)
 _FETCHED = b"from a server\n"
+_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 # The boot is complete, and what comes by the network too.
 _CONFIGURED = (
     "systemctl is-active boot-complete.target"
@@ -54,7 +58,9 @@ write_files:
     content: |
       14:00
   - {{path: /etc/app/packed, encoding: gz+b64, content: H4sIAAAAAAAAA8tIzcnJ5wIAIDA6NgYAAAA=}}
-  - {{path: /etc/os-release.more, append: true, content: more}}
+  - {{path: /etc/networks, append: true, content: "bench 10.9.8.0\\n"}}
+  - {{path: /etc/app/deferred, defer: true, append: true, content: and last}}
+  - {{path: /etc/app/deferred, content: "first "}}
   - {{path: /var/lib/app/state, content: kept}}
   - {{path: /etc/app/fetched, source: {{uri: "https://10.0.2.2:{https}/x", sha256: "{sha256}"}}}}
 phone_home: {{url: "http://10.0.2.2:{home}/home/$INSTANCE_ID"}}
@@ -83,7 +89,7 @@ coreos:
         User=web
         Type=oneshot
         RemainAfterExit=yes
-        ExecStart=/usr/bin/python3 -IS -c "print('hello from the document')"
+        ExecStart=/usr/bin/python3 -IS -c "import os; print('hello by', os.environ['http_proxy'])"
     - name: enabled.service
       enable: true
       content: |
@@ -113,8 +119,9 @@ bedplate:
   extensions:
     - {{name: greeting, url: "https://10.0.2.2:{https}/greeting", sha256: "{greeting}"}}
   sysctl: {{vm.swappiness: 7}}
-  modules: [dummy]
-  proxy: {{no_proxy: [localhost]}}
+  # One that nothing else here loads.
+  modules: [ipvlan]
+  proxy: {{http: "http://192.0.2.80:3128", https: "{proxy}", no_proxy: [localhost]}}
   registries:
     registry.example.org:
       mirrors: [mirror.example.org/x]
@@ -146,12 +153,21 @@ bedplate:
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the host reaches: files by https and the way to them, and who it calls at home."""
+
+    https: Https
+    proxy: Proxy
+    home: Server
+
+
 class Configured:
     """A host whose document stands on a NoCloud disk that it can write itself."""
 
-    def __init__(self, guest: Guest, server: str, home: Server) -> None:
+    def __init__(self, guest: Guest, server: str, outside: Outside) -> None:
         self.guest = guest
-        self.home = home
+        self.outside = outside
         self._server = server
 
     @property
@@ -193,24 +209,27 @@ def configured(
     greeting = extension.read_bytes()
     with (
         tls_server.serving({"x": _FETCHED, "greeting": greeting}, "10.0.2.2", folder) as https,
+        forward_proxy.serving() as proxy,
         Server(lambda _request: Answer()) as home,
-        _booted(site, server, folder, https, home, greeting) as guest,
     ):
-        yield Configured(guest, server.url_for_guest(), home)
+        outside = Outside(https, proxy, home)
+        with _booted(site, server, folder, outside, greeting) as guest:
+            yield Configured(guest, server.url_for_guest(), outside)
 
 
 @contextmanager
-def _booted(  # noqa: PLR0917 - all of them are different things
-    site: Site, server: FaultServer, folder: Path, https: Https, home: Server, greeting: bytes
+def _booted(
+    site: Site, server: FaultServer, folder: Path, outside: Outside, greeting: bytes
 ) -> Iterator[Guest]:
     document = FAMILIES.format(
         key="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE1hZGVVcEtleUZvclRlc3RzMDAwMDAwMDAwMDAw me",
-        certificate=https.certificate.replace("\n", "\n      ").strip(),
+        certificate=outside.https.certificate.replace("\n", "\n      ").strip(),
         server=server.url_for_guest(),
-        https=https.port,
+        https=outside.https.port,
+        proxy=outside.proxy.url_for_guest,
         sha256=hashlib.sha256(_FETCHED).hexdigest(),
         greeting=hashlib.sha256(greeting).hexdigest(),
-        home=home.port,
+        home=outside.home.port,
         card=_CARD,
     )
     files = {"user-data": document.encode(), "meta-data": b"instance-id: i-1\n"}
@@ -257,23 +276,25 @@ EFFECTS: dict[str, Callable[[Host], None]] = {
     "write_files fetched": _content("/etc/app/fetched", "from a server"),
     "extensions": _content("/usr/share/greeting/text", "hello from an extension"),
     "final_message": _output("journalctl -o cat -u bedplate-config*", "configured from nocloud"),
+    "write_files appended": _output("grep -c -e loopback -e bench /etc/networks", "2"),
+    "write_files deferred": _content("/etc/app/deferred", "first and last"),
     "write_files in var": _content("/var/lib/app/state", "kept"),
     "ntp": _content("/etc/systemd/timesyncd.conf.d/50-bedplate.conf", "192.0.2.1"),
-    "ca_certs": _output("grep -c BEGIN /etc/ssl/certs/ca-certificates.crt", "1"),
     "disk_setup": _output("lsblk -no SIZE /dev/disk/by-id/virtio-disk3-part2", "M"),
     "mounts": _output("findmnt -no FSTYPE,OPTIONS /var/mnt/data", "ext4"),
     "swap": _content("/proc/swaps", "/var/swap"),
     "update": _output("bedplate-update status --json", '"channel": "beta"'),
     "unit": _output("systemctl show hello.service -p ActiveState,Result", "ActiveState=active"),
-    "unit's output": _output("journalctl -u hello.service -o cat", "hello from the document"),
+    "unit's output": _output("journalctl -u hello.service -o cat", "hello by"),
     "enabled unit": _output("systemctl is-active enabled.service", "active"),
     "masked unit": _output("systemctl show fstrim.timer -p LoadState", "masked"),
     "drop-in": _output("systemctl show systemd-timesyncd.service -p Nice", "Nice=5"),
     "labels": _content("/etc/bedplate/labels.json", "r1"),
     "pods": _content("/etc/bedplate/pods/web.yaml", "registry.example.org/web"),
     "sysctl": _content("/proc/sys/vm/swappiness", "7"),
-    "modules": _content("/proc/modules", "dummy"),
+    "modules": _content("/proc/modules", "ipvlan "),
     "proxy": _output("systemctl show-environment", "no_proxy=localhost"),
+    "proxy of a unit": _output("journalctl -u hello.service -o cat", "by http://192.0.2.80:3128"),
     "registries": _content("/etc/containers/registries.conf.d/50-bedplate.conf", "mirror.example"),
     "static address": _output("ip -4 addr show lan0", "10.9.8.7/24"),
     "route": _output("ip route", "10.7.0.0/16 via 10.9.8.1"),
@@ -299,7 +320,19 @@ def test_the_status_says_where_the_document_came_from(configured: Configured) ->
 
 
 def test_the_host_has_called_home_once(configured: Configured) -> None:
-    assert configured.home.paths == ["/home/i-1"]
+    assert configured.outside.home.paths == ["/home/i-1"]
+
+
+def test_an_authority_of_the_document_is_trusted_beside_the_images(configured: Configured) -> None:
+    bundle = configured.host.file(_BUNDLE).content_string
+    assert configured.outside.https.certificate in bundle
+    assert bundle.count("-----BEGIN CERTIFICATE-----") > 100
+
+
+def test_what_is_fetched_comes_by_the_proxy(configured: Configured) -> None:
+    outside = configured.outside
+    assert set(outside.proxy.asked) == {f"CONNECT 10.0.2.2:{outside.https.port}"}
+    assert len(outside.proxy.asked) >= 2
 
 
 def test_no_secret_is_in_the_journal_or_in_a_file_that_others_read(configured: Configured) -> None:
@@ -327,7 +360,7 @@ def test_another_document_at_run_time_changes_what_differs(configured: Configure
     assert configured.host.check_output("uname -n") == "node-1b"
     assert configured.host.run("systemctl is-active hello.service").rc != 0
     assert configured.host.run("test -e /etc/app").rc != 0
-    assert "no_proxy" not in configured.host.check_output("systemctl show-environment")
+    assert "_proxy" not in configured.host.check_output("systemctl show-environment")
     assert "nothing to change" in configured.host.check_output("bedplate-config plan")
 
 
@@ -337,8 +370,14 @@ def test_another_document_leaves_no_trace_of_the_old_one(configured: Configured)
     assert configured.host.check_output("uname -n") == "node-2"
     for path in ("/etc/app", "/var/lib/app", "/etc/systemd/system/hello.service"):
         assert configured.host.run(f"test -e {path}").rc != 0, path
-    for command in ("ip link show lan0", "id web", "grep -q /var/swap /proc/swaps"):
+    for command in (
+        *("ip link show lan0", "id web", "grep -q /var/swap /proc/swaps"),
+        *("grep -q ^ipvlan /proc/modules", "grep -q bench /etc/networks"),
+    ):
         assert configured.host.run(command).rc != 0, command
+    bundle = configured.host.file(_BUNDLE).content_string
+    assert configured.outside.https.certificate not in bundle
+    assert "hello" not in configured.host.check_output("journalctl -b -o cat -u hello.service")
 
 
 def test_the_next_boot_has_it_again(configured: Configured) -> None:

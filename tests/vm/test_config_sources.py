@@ -5,6 +5,7 @@ page shows the host's name and where its document came from.
 """
 
 import re
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -14,21 +15,50 @@ import pytest
 
 import config_disks
 import metadata_servers as clouds
+import tls_server
+from builder.build_cli import read_trust
+from builder.definition.load import load
+from builder.pipeline import Options, build
 from builder.vm.accelerator import accelerator
-from builder.vm.config import Disk, MachineConfig, UserNetwork
+from builder.vm.config import DEFAULT_UUID, Disk, MachineConfig, UserNetwork, mac_address
 from builder.vm.machine import Machine
 from builder.vm.uki import kernel_of
 from builder.vm.wait import WaitError
 from metadata_servers import Instance, Server
-from site_of_tests import BOOT_SECONDS, CACHE, GIB, Site, tools
+from site_of_tests import BOOT_SECONDS, CACHE, GIB, PROJECT, Site, tools
 
 _QUIET_SECONDS = 20.0  # in which a host that would reboot again does
 _META = b"instance-id: i-test\n"
+_CARD = mac_address(DEFAULT_UUID, 0)
+_DHCP = "10.0.2.15"
+_GATEWAY = "10.0.2.2"  # this machine, as guests see it
+# network-config of both versions: an address of its own beside the one by DHCP.
+_STATIC = {1: "192.0.2.71", 2: "192.0.2.72"}
+_NETWORK_CONFIG = {
+    1: f"""\
+version: 1
+config:
+  - type: physical
+    name: eth0
+    mac_address: "{_CARD}"
+    subnets:
+      - type: dhcp4
+      - {{type: static, address: {_STATIC[1]}/24}}
+""",
+    2: f"""\
+version: 2
+ethernets:
+  card:
+    match: {{macaddress: "{_CARD}"}}
+    dhcp4: true
+    addresses: [{_STATIC[2]}/24]
+""",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a machine is given so that it finds its document."""
+    """What a machine is given so that it finds its document; and the addresses that it then has."""
 
     disks: tuple[Disk, ...] = ()
     credentials: Mapping[str, str] = field(default_factory=dict)
@@ -36,6 +66,7 @@ class Given:
     fw_cfg: Mapping[str, Path] = field(default_factory=dict)
     parameters: str = ""
     server: Server | None = None
+    addresses: tuple[str, ...] = ()
 
 
 def _document(name: str) -> bytes:
@@ -56,15 +87,20 @@ def _fw_cfg(name: str, folder: Path) -> Given:
     return Given(fw_cfg={"opt/org.bedplate/config": path})
 
 
+def _nocloud(name: str, version: int) -> dict[str, bytes]:
+    """NoCloud's files, with a network-config of this version."""
+    network = _NETWORK_CONFIG[version].encode()
+    return {"user-data": _document(name), "meta-data": _META, "network-config": network}
+
+
 def _nocloud_vfat(name: str, folder: Path) -> Given:
-    files = {"user-data": _document(name), "meta-data": _META}
-    return Given(disks=(Disk(config_disks.vfat(tools(), folder / "c.img", "CIDATA", files)),))
+    disk = config_disks.vfat(tools(), folder / "c.img", "CIDATA", _nocloud(name, 1))
+    return Given(disks=(Disk(disk),), addresses=(_DHCP, _STATIC[1]))
 
 
 def _nocloud_iso(name: str, folder: Path) -> Given:
-    files = {"user-data": _document(name), "meta-data": _META}
-    disk = config_disks.iso(tools(), folder / "c.iso", "cidata", files)
-    return Given(disks=(Disk(disk, read_only=True),))
+    disk = config_disks.iso(tools(), folder / "c.iso", "cidata", _nocloud(name, 2))
+    return Given(disks=(Disk(disk, read_only=True),), addresses=(_DHCP, _STATIC[2]))
 
 
 def _config_drive(name: str, folder: Path) -> Given:
@@ -116,6 +152,7 @@ SOURCES: dict[str, Callable[[str, Path], Given]] = {
 
 @contextmanager
 def _booted(image: Path, folder: Path, given: Given) -> Iterator[Machine]:
+    folder.mkdir(exist_ok=True)
     kernel = folder / "vmlinuz"
     kernel.write_bytes(kernel_of(image.parent / "bedplate.efi"))
     with ExitStack() as stack:
@@ -137,9 +174,10 @@ def _booted(image: Path, folder: Path, given: Given) -> Iterator[Machine]:
         yield stack.enter_context(Machine(config, tools()))
 
 
-def _page(name: str, source: str) -> str:
-    """The status page of a host of this name, with a document from this source."""
-    return rf"host +{name}\s(.*\n)*? +config +document from {re.escape(source)}"
+def _page(name: str, source: str, address: str = "") -> str:
+    """The status page of a host of this name and address, with a document from this source."""
+    where = rf" +addresses .*{re.escape(address)}.*\n(.*\n)*?" if address else r"(.*\n)*?"
+    return rf"host +{name}\s*\n{where} +config +document from {re.escape(source)}"
 
 
 def _cases() -> list[object]:
@@ -155,8 +193,42 @@ def _cases() -> list[object]:
 def test_a_boot_from(source: str, site: Site, tmp_path: Path) -> None:
     name = "from-" + source.replace(" ", "-").replace("_", "-")
     image = site.release("1") / "bedplate_1.qcow2"
-    with _booted(image, tmp_path, SOURCES[source](name, tmp_path)) as machine:
-        machine.wait_for_console(_page(name, source.split(maxsplit=1)[0]), BOOT_SECONDS)
+    given = SOURCES[source](name, tmp_path)
+    with _booted(image, tmp_path, given) as machine:
+        for address in given.addresses or ("",):
+            page = _page(name, source.split(maxsplit=1)[0], address)
+            machine.wait_for_console(page, BOOT_SECONDS)
+
+
+@pytest.mark.thorough
+def test_nocloud_over_https(site: Site, tmp_path: Path) -> None:
+    """From a server that the image trusts; one that it does not trust is not listened to."""
+    files = {"user-data": _document("over-https"), "meta-data": _META}
+    with tls_server.serving(files, _GATEWAY, tmp_path) as https:
+        given = Given(firmware={"serial": f"ds=nocloud;s=https://{_GATEWAY}:{https.port}/"})
+        trusting = _trusting(https.certificate, site, tmp_path)
+        with _booted(trusting, tmp_path / "trusting", given) as machine:
+            machine.wait_for_console(_page("over-https", "nocloud-net"), BOOT_SECONDS)
+        image = site.release("1") / "bedplate_1.qcow2"
+        with _booted(image, tmp_path / "other", given) as machine:
+            # The page is broken into lines, this one within the URL.
+            refused = r"fault: nocloud-net: https://.*\n.*the server's certificate"
+            machine.wait_for_console(refused, BOOT_SECONDS)
+            assert "over-https" not in machine.console(since=0)
+
+
+def _trusting(certificate: str, site: Site, folder: Path) -> Path:
+    """The disk image of a release that trusts this authority, and no other."""
+    definition = folder / "trusting.yaml"
+    definition.write_text(
+        f"extends: {PROJECT}/images/base.yaml\n"
+        "files:\n"
+        "  - path: /etc/ssl/certs/ca-certificates.crt\n"
+        "    content: |\n" + textwrap.indent(certificate, " " * 6)
+    )
+    options = Options(folder / "built", CACHE, trust=read_trust(site.blank, site.keys))
+    built = build(load(definition, overrides={"version": "1"}), options, site.reporter)
+    return built.folder / "bedplate_1.qcow2"
 
 
 @pytest.mark.thorough
