@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -45,6 +46,15 @@ def client_of(certificate: Mapping[str, object]) -> Client:
         return Client("", None)
     roles = [each for each in Role if each.value in found[_ORGANISATION]]
     return Client(names[0], max(roles, key=list(Role).index, default=None))
+
+
+def end_of(certificate: Mapping[str, object]) -> float:
+    """When it ends, in Unix seconds, from `ssl.SSLSocket.getpeercert()`.
+
+    Raises:
+        ValueError: it does not say so.
+    """
+    return ssl.cert_time_to_seconds(str(certificate.get("notAfter")))
 
 
 def origin(address: str) -> str:

@@ -5,8 +5,9 @@ What it does, and how the lines look, is in `hostapi.acts`.
 
 import asyncio
 import binascii
+import codecs
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from hostapi.routing import Asked
 
 _UNIT = "bedplate-api-act.socket"
 _LONGEST_REQUEST = 2 << 20  # bytes, as root's side reads them
+_BLOCK = 64 << 10  # bytes of a document
 _FAULTS = {each.value: each for each in (Fault.INVALID, Fault.BUSY, Fault.MISSING, Fault.FAILED)}
 
 
@@ -66,22 +68,32 @@ def request_line(who: str, asked: Asked) -> bytes:
     Raises:
         RefusedError: it is too long.
     """
-    request = {
-        "act": asked.endpoint.name,
-        "who": who,
-        "arguments": dict(asked.arguments),
-        "document": asked.document,
-    }
+    request = {"act": asked.endpoint.name, "who": who, "arguments": dict(asked.arguments)}
     try:
-        line = json.dumps(request, ensure_ascii=False).encode() + b"\n"
+        head = json.dumps(request, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise RefusedError(
             Fault.INVALID, "a text that is no Unicode: half of a surrogate pair"
         ) from None
-    if len(line) > _LONGEST_REQUEST:
-        longest = f"{_LONGEST_REQUEST >> 20} MiB"
-        raise RefusedError(Fault.LARGE, f"the request has more than {longest} as JSON")
-    return line
+    line = bytearray(head.removesuffix(b"}") + b', "document": ')
+    for piece in _quoted(asked.document):
+        line += piece
+        if len(line) > _LONGEST_REQUEST:
+            longest = f"{_LONGEST_REQUEST >> 20} MiB"
+            raise RefusedError(Fault.LARGE, f"the request has more than {longest} as JSON")
+    return bytes(line + b"}\n")
+
+
+def _quoted(document: bytes | None) -> Iterator[bytes]:
+    """As JSON, in blocks: one text of it all could take 24 times its length in memory."""
+    if document is None:
+        yield b"null"
+        return
+    blocks = (document[at : at + _BLOCK] for at in range(0, len(document), _BLOCK))
+    yield b'"'
+    for text in codecs.iterdecode(blocks, "utf-8"):
+        yield json.dumps(text, ensure_ascii=False)[1:-1].encode()
+    yield b'"'
 
 
 def read_word(line: bytes) -> Word:
@@ -117,8 +129,7 @@ class SocketRoot:
 
     async def act(self, who: str, asked: Asked) -> AsyncGenerator[Word, None]:
         """See `Root`; closing this leaves the act to go on without us."""
-        line = request_line(who, asked)
-        async with aclosing(self._words(line)) as words:
+        async with aclosing(self._words(request_line(who, asked))) as words:
             async for word in words:
                 yield word
                 if isinstance(word, Result):
@@ -138,6 +149,8 @@ class SocketRoot:
         try:
             async with asyncio.timeout(self.limits.act):
                 writer.write(line)
+                # It may be long, and so may the act.
+                del line
                 await writer.drain()
             while True:
                 async with asyncio.timeout(self.limits.act):

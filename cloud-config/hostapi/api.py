@@ -4,9 +4,9 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager, nullcontext
 
 from hostapi.access import Client
 from hostapi.acting import Data, Progress, Result, Root, Word
@@ -14,11 +14,14 @@ from hostapi.contract import SCHEMA, Answer
 from hostapi.exposition import join
 from hostapi.limits import Buckets, Limits, Shares
 from hostapi.openapi import description
-from hostapi.refusal import Fault, RefusedError, ending
+from hostapi.refusal import Fault, RefusedError, ending, expired
 from hostapi.reply import Reply
 from hostapi.routing import DESCRIPTION, Asked
 from hostapi.sources import Sources
 from hostapi.streaming import Pump, Stream
+from hostapi.telling import Teller
+from hostapi.turns import Turns
+from hostapi.visitor import Visitor
 from updater.metrics import Sample, render_metrics
 
 _THREADS = 2
@@ -30,20 +33,43 @@ def encode(values: Mapping[str, object]) -> bytes:
     return json.dumps(values, ensure_ascii=False).encode(errors="replace") + b"\n"
 
 
+@contextmanager
+def taken(shares: Shares, client: Client) -> Iterator[None]:
+    """Have a share.
+
+    Raises:
+        RefusedError: there is none left.
+    """
+    if not shares.take(client):
+        whose = "of this client" if shares.full_for(client) else "on this host"
+        message = f"too many requests are open {whose}; end one, or try again later"
+        raise RefusedError(Fault.CROWDED, message, {"Retry-After": "5"})
+    try:
+        yield
+    finally:
+        shares.give_back(client)
+
+
 class Api:
     """Everything that the requests of all clients share."""
 
     def __init__(self, sources: Sources, root: Root, limits: Limits) -> None:
         self.limits = limits
         self.stopping = False
-        self.requests = Shares(limits.requests, limits.requests_each)
-        self.streams = Shares(limits.streams, limits.streams_each)
-        self.connections = Shares(limits.connections, limits.connections_each)
+        self.requests = Shares(limits.requests, limits.requests_each, limits.requests_kept)
+        self.streams = Shares(limits.streams, limits.streams_each, limits.streams_kept)
+        # Only operators have any.
+        self.documents = Shares(limits.documents, limits.documents_each, 0)
+        self._long = Shares(limits.long, limits.long_each, limits.long_kept)
+        self.connections = Shares(
+            limits.connections, limits.connections_each, limits.connections_kept
+        )
         self.rates = Buckets(limits.rate, limits.burst, limits.clients)
+        self.teller = Teller(limits.clients)
         self.codes: Counter[int] = Counter()
         self.tasks: set[asyncio.Task[None]] = set()
         self._sources, self._root = sources, root
-        self._turns = asyncio.Semaphore(limits.acts)
+        self._turns = Turns(Shares(limits.acts, limits.acts, limits.acts_kept))
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="reading")
         self._pumps: set[Pump] = set()
 
@@ -51,7 +77,7 @@ class Api:
         """Take no more requests, end the streams, and wait for the other answers for a while."""
         self.stopping = True
         for pump in self._pumps:
-            pump.stop()
+            pump.stop(ending())
         if self.tasks:
             await asyncio.wait(self.tasks, timeout=self.limits.grace)
         for task in self.tasks:
@@ -72,20 +98,22 @@ class Api:
             raise RefusedError(Fault.RATE, message, headers)
 
     async def answer(
-        self, client: Client, asked: Asked, reply: Reply, settled: Callable[[], None]
+        self, visitor: Visitor, asked: Asked, reply: Reply, settled: Callable[[], None]
     ) -> None:
         """Answer; `settled` is called when the status is known to be 200.
 
         Raises:
             Exception: why not, for `refusal_of`; the reply has begun or not.
         """
-        endpoint = asked.endpoint
+        client, endpoint = visitor.client, asked.endpoint
         if endpoint.answer in STREAMED:
             pump = Pump(self._stream(client, asked), reply, self.limits)
             self._pumps.add(pump)
+            ends = asyncio.get_running_loop().call_later(visitor.left(), pump.stop, expired())
             try:
                 await pump.run(settled)
             finally:
+                ends.cancel()
                 self._pumps.discard(pump)
             return
         if endpoint is DESCRIPTION:
@@ -94,8 +122,9 @@ class Api:
             body = encode({"schema": SCHEMA, **await self._result(client, asked)})
         else:
             body = await self._read(endpoint.name)
-        settled()
-        await reply.whole(200, endpoint.answer.value, body)
+        with taken(self._long, client) if len(body) > self.limits.block else nullcontext():
+            settled()
+            await reply.whole(200, endpoint.answer.value, body)
 
     def _stream(self, client: Client, asked: Asked) -> Stream:
         endpoint, limits = asked.endpoint, self.limits
@@ -112,7 +141,7 @@ class Api:
     async def _words(self, client: Client, asked: Asked) -> AsyncGenerator[Word, None]:
         try:
             async with asyncio.timeout(self.limits.turn):
-                await self._turns.acquire()
+                await self._turns.take(client)
         except TimeoutError:
             message = "too much else is being done on this host; try again later"
             raise RefusedError(Fault.CROWDED, message, {"Retry-After": "10"}) from None
@@ -121,7 +150,7 @@ class Api:
                 async for word in words:
                     yield word
         finally:
-            self._turns.release()
+            self._turns.give_back(client)
 
     async def _result(self, client: Client, asked: Asked) -> Mapping[str, object]:
         found: Mapping[str, object] = {}

@@ -117,6 +117,8 @@ _NAME = r"[a-z0-9]([a-z0-9.\-]{0,61}[a-z0-9])?"
 _FILE = r"[A-Za-z0-9_][A-Za-z0-9_.@+:\-]{0,200}"
 _PRIORITIES = "emerg|alert|crit|err|warning|notice|info|debug|[0-7]"
 _SINCE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]{1,6})?(Z|[+\-][0-9:]{5})|[0-9]{1,8}[smhd]"
+# Printable ASCII but for "#" and "?".
+_URL = r'https?://[!"$->@-~]+'
 
 _FOLLOW = Parameter("follow", "Go on with what comes.", Kind.BOOLEAN)
 _LINES = Parameter("lines", "Only the last so many.", Kind.INTEGER, bounds=(0, 1_000_000))
@@ -241,7 +243,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         role=Role.OPERATOR,
         fields=(
             _EXTENSION,
-            Parameter("url", "Where it is.", pattern=r"https?://[^\s?#]+", required=True),
+            Parameter("url", "Where it is.", pattern=_URL, required=True),
             Parameter("sha256", "What it hashes to.", pattern="[0-9a-f]{64}", required=True),
         ),
         act=True,

@@ -1,10 +1,8 @@
 """Who comes in: connections from the socket to the end of their handshake, within their shares."""
 
 import asyncio
-import logging
 import socket
 import ssl
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -12,14 +10,12 @@ from contextlib import suppress
 from tornado.iostream import SSLIOStream, StreamClosedError
 from tornado.netutil import add_accept_handler
 
-from hostapi.access import client_of, network, origin
-from hostapi.limits import Buckets, Limits
+from hostapi.access import client_of, end_of, network, origin
+from hostapi.limits import Limits
+from hostapi.telling import Teller
 from hostapi.tls import why
 from hostapi.visitor import Visitor
 
-_LOG = logging.getLogger(__name__)
-# Failed handshakes in the log: so many a second, after so many at once.
-_TOLD, _TOLD_AT_ONCE = 1.0, 20.0
 # A peer that is there no more is found out within two minutes.
 _ALIVE = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -45,8 +41,7 @@ class Door:
         self._waiting: dict[SSLIOStream, str] = {}  # the oldest first; the value is its network
         self._tasks: set[asyncio.Task[None]] = set()
         self._removals: list[Callable[[], None]] = []
-        self._telling = Buckets(_TOLD, _TOLD_AT_ONCE, 1)
-        self._untold = 0
+        self._teller = Teller(1)
 
     def open(self, listeners: Iterable[socket.socket]) -> None:
         """Take what comes to these sockets, which listen already."""
@@ -95,7 +90,7 @@ class Door:
         try:
             async with asyncio.timeout(self._limits.handshake):
                 await stream.wait_for_handshake()
-            visitor = Visitor(client_of(stream.socket.getpeercert() or {}), shown, stream)
+            visitor = _visitor(stream, shown)
         except TimeoutError:
             self._tell(shown, f"no handshake within {self._limits.handshake:g} s")
             stream.close()
@@ -108,12 +103,16 @@ class Door:
             self._waiting.pop(stream, None)
 
     def _tell(self, shown: str, reason: str) -> None:
-        if self._telling.take("", time.monotonic()):
-            self._untold += 1
-            return
-        more = f" (and {self._untold} more that are not told)" if self._untold else ""
-        self._untold = 0
-        _LOG.warning("%s refused: %s%s", shown, reason, more)
+        # All of them together: who they are nobody knows.
+        self._teller.warn("", f"{shown} refused: {reason}")
+
+
+def _visitor(stream: SSLIOStream, shown: str) -> Visitor:
+    if stream.closed():
+        # It went before this was the task's turn.
+        raise StreamClosedError
+    certificate = stream.socket.getpeercert() or {}
+    return Visitor(client_of(certificate), end_of(certificate), shown, stream)
 
 
 async def turn_away(visitor: Visitor, answer: bytes, seconds: float) -> None:

@@ -2,20 +2,20 @@
 
 import asyncio
 import contextlib
-import json
 import logging
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, cast
 
 from tornado import httputil
 
-from hostapi.api import STREAMED, Api
+from hostapi.api import STREAMED, Api, taken
 from hostapi.contract import Role
-from hostapi.refusal import GONE, Fault, RefusedError, refusal_of
+from hostapi.limits import Shares
+from hostapi.refusal import GONE, STATUS, Fault, RefusedError, expired, refusal_of
 from hostapi.reply import GoneError, Reply
 from hostapi.routing import Asked, find, maximum_body, read, with_body
 from hostapi.visitor import Visitor
-from updater.errors import BedplateError
+from updater.errors import BedplateError, InputError
 
 if TYPE_CHECKING:
     from tornado.http1connection import HTTP1Connection
@@ -61,6 +61,8 @@ class Exchange(httputil.HTTPMessageDelegate):
     def _admit(self, start_line: httputil.RequestStartLine, headers: httputil.HTTPHeaders) -> None:
         client = self._visitor.client
         self._api.admit(client)
+        if self._visitor.left() <= 0:
+            raise expired()
         if client.role is None:
             roles = " or ".join(f"O={each.value}" for each in Role)
             raise RefusedError(Fault.FORBIDDEN, f"this certificate has no role: expected {roles}")
@@ -75,17 +77,20 @@ class Exchange(httputil.HTTPMessageDelegate):
             raise RefusedError(Fault.FORBIDDEN, message)
         self._asked = read(route)
         self._room = maximum_body(endpoint)
-        shares = self._api.streams if endpoint.answer in STREAMED else self._api.requests
-        if not shares.take(client):
-            whose = "of this client" if shares.full_for(client) else "on this host"
-            message = f"too many requests are open {whose}; end one, or try again later"
-            raise RefusedError(Fault.CROWDED, message, {"Retry-After": "5"})
-        self._open.callback(shares.give_back, client)
-        if self._room and _length(headers) > self._room:
-            self._too_large()
+        if not self._room and (_length(headers) or "Transfer-Encoding" in headers):
+            # It would hold its share for as long as its body takes.
+            raise InputError("body: this endpoint takes none")
+        if _length(headers) > self._room:
+            raise self._too_large()
+        self._take(self._api.streams if endpoint.answer in STREAMED else self._api.requests)
+        if endpoint.document:
+            self._take(self._api.documents)
 
-    def _too_large(self) -> None:
-        raise RefusedError(Fault.LARGE, f"body: more than {self._room} bytes")
+    def _take(self, shares: Shares) -> None:
+        self._open.enter_context(taken(shares, self._visitor.client))
+
+    def _too_large(self) -> RefusedError:
+        return RefusedError(Fault.LARGE, f"body: more than {self._room} bytes")
 
     def _too_long_to_drop(self, headers: httputil.HTTPHeaders) -> bool:
         # Who waits to be told to go on is told not to.
@@ -97,14 +102,8 @@ class Exchange(httputil.HTTPMessageDelegate):
         if self._refusal is not None:
             return None
         self._body += chunk
-        # One byte shows that there is a body where none belongs.
-        if len(self._body) > max(1, self._room):
-            try:
-                if self._room:
-                    self._too_large()
-                del self._body[1:]
-            except RefusedError as error:
-                self._refuse(error)
+        if len(self._body) > self._room:
+            self._refuse(self._too_large())
         return None
 
     def finish(self) -> None:
@@ -126,7 +125,8 @@ class Exchange(httputil.HTTPMessageDelegate):
     def _refuse(self, error: Exception) -> None:
         if not isinstance(error, BedplateError | OSError):
             _LOG.error("%s", self._name, exc_info=error)
-        self._refusal = refusal_of(error)
+        # Without the traceback, which would keep all that was worked with.
+        self._refusal = refusal_of(error).with_traceback(None)
         self._body.clear()
 
     async def _run(self) -> None:
@@ -149,8 +149,8 @@ class Exchange(httputil.HTTPMessageDelegate):
                 asked = with_body(self._asked, bytes(self._body))
                 self._body.clear()
                 if asked.endpoint.role is Role.OPERATOR:
-                    _LOG.info("%s from %s asks for %s", _who(visitor), visitor.origin, self._name)
-                await self._api.answer(visitor.client, asked, self._reply, lambda: self._tell(200))
+                    _LOG.info("%s asks for %s", visitor, self._name)
+                await self._api.answer(visitor, asked, self._reply, lambda: self._tell(200))
                 return
         except GoneError:
             raise
@@ -159,7 +159,7 @@ class Exchange(httputil.HTTPMessageDelegate):
         refusal = self._refusal
         assert refusal is not None  # noqa: S101 - or it would have been answered
         if self._reply.begun:
-            _LOG.warning("%s for %s: %s", self._name, _who(visitor), refusal)
+            _LOG.warning("%s for %s: %s", self._name, visitor, refusal)
             return
         self._tell(refusal.status)
         await self._reply.refuse(refusal)
@@ -170,17 +170,15 @@ class Exchange(httputil.HTTPMessageDelegate):
             return
         self._told = True
         self._api.codes[code] += 1
-        visitor = self._visitor
-        _LOG.info("%s from %s: %s: %d", _who(visitor), visitor.origin, self._name, code)
+        line = f"{self._visitor}: {self._name}: {code}"
+        if code == STATUS[Fault.RATE]:
+            # There is no end of these.
+            self._api.teller.warn(self._visitor.client, line)
+        else:
+            _LOG.info("%s", line)
 
 
 def _length(headers: httputil.HTTPHeaders) -> int:
     """The body's length as it is announced; the HTTP library refuses what is no number."""
     text = headers.get("Content-Length", "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
-
-
-def _who(visitor: Visitor) -> str:
-    role = visitor.client.role
-    name = json.dumps(visitor.client.name) if visitor.client.name else "nobody"
-    return f"{name} ({role.name.lower() if role else 'no role'})"

@@ -22,14 +22,15 @@ from pathlib import Path
 from hostapi import containers, selection
 from hostapi.contract import SCHEMA, Value
 from hostapi.entries import Container, microseconds, rfc3339, text, to_plain
-from hostapi.reader import NOTHING, Entry, Opened, Reader, following, open_reader
+from hostapi.reader import NOTHING, Entry, Opened, Reader, following, open_reader, preceding
 from updater.errors import InputError
 
 _PRIORITIES = ("emerg", "alert", "crit", "err", "warning", "notice", "info", "debug")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # seconds
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _BEFORE = 10  # entries shown before what comes: `journalctl --follow`
-_SLICE = 0.02  # seconds of reading, until others have their turn
+_SLICE = 0.002  # seconds of reading, until others have their turn
+_STEP = 500  # entries gone back at once: about as long
 _MOST_BOOTS = 1000
 
 
@@ -97,12 +98,11 @@ def stream(
 ) -> AsyncGenerator[Mapping[str, object], None]:
     """The entries in order, as `hostapi.entries.to_plain` has them; then what comes, to follow.
 
-    Faults of the query are raised here, before the first entry is asked for. Closing the generator,
-    or cancelling who waits for it, frees the reader.
+    Closing the generator, or cancelling who waits for it, frees the reader.
 
     Raises:
-        FileNotFoundError: the journal does not know that boot.
         OSError: it cannot be read; while entries are read, too.
+        FileNotFoundError: only then: the journal does not know that boot.
     """
     known = containers.known()
     reader = opened()
@@ -110,12 +110,23 @@ def stream(
         if query.follow:
             # From here on no change is missed (sd_journal_get_fd(3)).
             reader.fileno()
-        selection.select(reader, _groups(query, _boot_id(reader, query.boot), known))
-        first = _seek(reader, query)
     except BaseException:
         reader.close()
         raise
-    return _entries(reader, query, first, known)
+    return _entries(reader, query, known)
+
+
+class _Turn:
+    """A slice of time: who reads for long lets others work in between."""
+
+    def __init__(self) -> None:
+        self._ends = time.monotonic() + _SLICE
+
+    async def over(self) -> None:
+        """Let the others work if it is over, and begin the next one."""
+        if time.monotonic() > self._ends:
+            await asyncio.sleep(0)
+            self._ends = time.monotonic() + _SLICE
 
 
 def _groups(query: Query, boot: str, known: Mapping[str, Container]) -> list[selection.Group]:
@@ -130,7 +141,7 @@ def _groups(query: Query, boot: str, known: Mapping[str, Container]) -> list[sel
     return groups
 
 
-def _seek(reader: Reader, query: Query) -> Entry:
+async def _seek(reader: Reader, query: Query, turn: _Turn) -> Entry:
     """Go to where the query begins; if that is on an entry and not before one, it is given."""
     lines = query.lines
     if lines is None and query.follow and query.since is None:
@@ -138,7 +149,7 @@ def _seek(reader: Reader, query: Query) -> Entry:
     if lines is not None:
         reader.seek_tail()
         # Nothing would ever come behind the tail itself: stand on the last entry.
-        entry = reader.get_previous(max(1, lines))
+        entry = await _back(reader, max(1, lines), turn)
         if not entry:
             reader.seek_head()
         if not entry or not lines:
@@ -152,25 +163,36 @@ def _seek(reader: Reader, query: Query) -> Entry:
     return {}
 
 
+async def _back(reader: Reader, lines: int, turn: _Turn) -> Entry:
+    """The entry so many before; empty, or the first, if there are not so many."""
+    entry: Entry = {}
+    for at in range(0, lines, _STEP):
+        if not (entry := preceding(reader, min(_STEP, lines - at))):
+            break
+        await turn.over()
+    return entry
+
+
 def _too_old(entry: Entry, query: Query) -> bool:
     """Whether it is of before; where a clock was set back, the journal finds such, too."""
     return query.since is not None and microseconds(entry) < int(query.since * 1_000_000)
 
 
 async def _entries(
-    reader: Reader, query: Query, first: Entry, known: Mapping[str, Container]
+    reader: Reader, query: Query, known: Mapping[str, Container]
 ) -> AsyncGenerator[Mapping[str, object], None]:
+    turn = _Turn()
     wanted = query.follow or query.lines != 0
     try:
+        boot = await _boot_id(reader, query.boot, turn)
+        selection.select(reader, _groups(query, boot, known))
+        first = await _seek(reader, query, turn)
         entry = first or (following(reader) if wanted else {})
-        turn = time.monotonic() + _SLICE
         while True:
             while entry:
                 if not _too_old(entry, query):
                     yield to_plain(entry, known)
-                if time.monotonic() > turn:
-                    await asyncio.sleep(0)
-                    turn = time.monotonic() + _SLICE
+                await turn.over()
                 entry = following(reader)
             if not query.follow:
                 return
@@ -253,10 +275,15 @@ def _boots(reader: Reader) -> Iterator[Boot]:
         yield Boot(boot, microseconds(first or entry), microseconds(entry))
 
 
-def _boot_id(reader: Reader, index: int) -> str:
+def _this_boot() -> str:
+    return _BOOT_ID.read_text().strip().replace("-", "")
+
+
+async def _boot_id(reader: Reader, index: int, turn: _Turn) -> str:
     if index == 0:
-        return _BOOT_ID.read_text().strip().replace("-", "")
+        return _this_boot()
     for place, boot in enumerate(_boots(reader)):
         if place == -index:
             return boot.id
+        await turn.over()
     raise FileNotFoundError(f"the journal knows no boot {index}; see the list of boots")

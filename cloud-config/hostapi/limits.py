@@ -5,10 +5,17 @@ from collections import Counter, OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 
+from hostapi.access import Client
+from hostapi.contract import Role
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits; times in seconds, lengths in bytes."""
+    """The limits; times in seconds, lengths in bytes.
+
+    Of what all clients share `..._kept` are the operators' alone: no number of readers keeps them
+    out.
+    """
 
     # Connections without a certificate yet, of all addresses; the oldest goes for a new one.
     handshakes: int = 256
@@ -17,14 +24,25 @@ class Limits:
     # gives way to a new one.
     connections: int = 128
     connections_each: int = 48
+    connections_kept: int = 16
     resting: float = 1.0
-    # Requests that are worked on, and streams among them.
-    requests: int = 32
+    # Requests that are worked on, and streams.
+    requests: int = 40
     requests_each: int = 24
+    requests_kept: int = 8
     streams: int = 40
     streams_each: int = 24
+    streams_kept: int = 8
+    # Documents that are taken, or that root's side looks at: some MiB of memory each.
+    documents: int = 4
+    documents_each: int = 2
+    # Answers longer than a block that are being taken: some hold a document as well.
+    long: int = 8
+    long_each: int = 3
+    long_kept: int = 2
     # What root's side does at the same time, and how long a request waits for its turn.
     acts: int = 4
+    acts_kept: int = 1
     turn: float = 30.0
     # Requests of one client: so many a second, after so many at once.
     rate: float = 20.0
@@ -48,22 +66,27 @@ class Limits:
 
 
 class Shares:
-    """So many in all, and so many for each; nobody waits."""
+    """So many in all, the last `kept` of them for operators, and so many for each; nobody waits."""
 
-    def __init__(self, overall: int, each: int) -> None:
-        self._overall, self._each = overall, each
-        self._taken: Counter[Hashable] = Counter()
+    def __init__(self, overall: int, each: int, kept: int) -> None:
+        self._overall, self._each, self._kept = overall, each, kept
+        self._taken: Counter[Client] = Counter()
         self.total = 0
 
-    def has(self, who: Hashable) -> bool:
+    def has(self, who: Client) -> bool:
         """Whether there is one left for `who`."""
-        return self.total < self._overall and self._taken[who] < self._each
+        kept = 0 if who.may(Role.OPERATOR) else self._kept
+        return self.total < self._overall - kept and not self.full_for(who)
 
-    def full_for(self, who: Hashable) -> bool:
+    def full_for(self, who: Client) -> bool:
         """Whether it is `who` that has too many, and not all together."""
         return self._taken[who] >= self._each
 
-    def take(self, who: Hashable) -> bool:
+    def of(self, who: Client) -> int:
+        """How many `who` has."""
+        return self._taken[who]
+
+    def take(self, who: Client) -> bool:
         """Take one; False if there is none left."""
         if not self.has(who):
             return False
@@ -71,7 +94,7 @@ class Shares:
         self.total += 1
         return True
 
-    def give_back(self, who: Hashable) -> None:
+    def give_back(self, who: Client) -> None:
         """Give one back that was taken."""
         self.total -= 1
         self._taken[who] -= 1

@@ -96,10 +96,28 @@ def following(reader: Reader) -> Entry:
     Raises:
         OSError: the journal cannot be read.
     """
+    return _readable(reader.get_next)
+
+
+def preceding(reader: Reader, count: int) -> Entry:
+    """The entry so many before, or one that can be read before that; empty at the beginning.
+
+    Raises:
+        OSError: the journal cannot be read.
+    """
+    try:
+        return reader.get_previous(count)
+    except OSError as error:
+        if error.errno not in _PASSED:
+            raise
+    return _readable(reader.get_previous)
+
+
+def _readable(step: Callable[[], Entry]) -> Entry:
     left = _DAMAGED
     while True:
         try:
-            return reader.get_next()
+            return step()
         except OSError as error:
             left -= 1
             if not left or error.errno not in _PASSED:

@@ -87,6 +87,12 @@ def ending() -> RefusedError:
     return RefusedError(Fault.CROWDED, "bedplate-api is being restarted; ask again", headers)
 
 
+def expired() -> RefusedError:
+    """The client's certificate has ended while its connection was open."""
+    message = "this certificate has expired; get a new one, and connect anew"
+    return RefusedError(Fault.FORBIDDEN, message, {"Connection": "close"})
+
+
 def _told(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "this took too long; try again later"

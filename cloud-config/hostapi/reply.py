@@ -34,12 +34,14 @@ class Reply:
         self._ended = False
 
     async def refuse(self, refusal: RefusedError) -> None:
-        """Answer with an error.
+        """Answer with an error, and end the connection if its headers say so.
 
         Raises:
             GoneError: nobody takes it; as with all that follow.
         """
         await self.whole(refusal.status, JSON, refusal.body(), refusal.headers)
+        if refusal.headers.get("Connection") == "close":
+            self.cut()
 
     async def whole(
         self, status: int, media: str, body: bytes, headers: Mapping[str, str] | None = None

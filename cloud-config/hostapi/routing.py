@@ -31,11 +31,14 @@ SERVED: tuple[Endpoint, ...] = (*ENDPOINTS, DESCRIPTION)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a client asks for; `arguments` are checked, of path, query and body together."""
+    """What a client asks for; `arguments` are checked, of path, query and body together.
+
+    A `document` is UTF-8: as a text it may take four times the memory.
+    """
 
     endpoint: Endpoint
     arguments: Mapping[str, Value] = field(default_factory=lambda: _NO_VALUES)
-    document: str | None = None
+    document: bytes | None = None
 
 
 def path_parameters(endpoint: Endpoint) -> tuple[Parameter, ...]:
@@ -131,9 +134,10 @@ def with_body(asked: Asked, body: bytes) -> Asked:
     endpoint = asked.endpoint
     if endpoint.document:
         try:
-            return Asked(endpoint, asked.arguments, body.decode())
+            body.decode()
         except UnicodeDecodeError as error:
             raise InputError(f"body: not UTF-8 at byte {error.start}") from None
+        return Asked(endpoint, asked.arguments, body)
     if not endpoint.fields:
         if body:
             raise InputError("body: this endpoint takes none")

@@ -1,7 +1,6 @@
 """The HTTPS server: connections within their shares, and requests on each one after the other."""
 
 import asyncio
-import logging
 import socket
 import ssl
 from collections.abc import Iterable
@@ -19,7 +18,6 @@ from hostapi.visitor import Visitor
 if TYPE_CHECKING:
     from tornado.http1connection import HTTP1Connection
 
-_LOG = logging.getLogger(__name__)
 _CROWDED = RefusedError(Fault.CROWDED, "too many connections; close one, or try again later").body()
 _TURNED_AWAY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
@@ -68,7 +66,7 @@ class Server(httputil.HTTPServerConnectionDelegate):
             task = asyncio.create_task(turn_away(visitor, _TURNED_AWAY, _PARTING))
             self._parting.add(task)
             task.add_done_callback(self._parting.discard)
-            _LOG.warning("%s from %s: too many connections", visitor.client.name, visitor)
+            self._api.teller.warn(visitor.client, f"{visitor}: too many connections")
             return
         connection = HTTP1ServerConnection(visitor.stream, self._parameters, visitor)
         self._visitors[connection] = visitor

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from hostapi.limits import Limits
-from hostapi.refusal import RefusedError, ending, refusal_of
+from hostapi.refusal import RefusedError, refusal_of
 from hostapi.reply import Reply
 
 
@@ -32,10 +32,12 @@ class Pump:
         self._pending = bytearray()
         self._came, self._room = asyncio.Event(), asyncio.Event()
         self._ended = False
+        self._stopped: RefusedError | None = None
         self._gathering: asyncio.Task[None] | None = None
 
-    def stop(self) -> None:
-        """Let it end early, for this program ends."""
+    def stop(self, reason: RefusedError) -> None:
+        """Let it end early."""
+        self._stopped = reason
         if self._gathering is not None:
             self._gathering.cancel()
 
@@ -81,7 +83,7 @@ class Pump:
         assert gathering is not None  # noqa: S101 - `run` made it
         await asyncio.wait({gathering})
         if gathering.cancelled():
-            return ending()
+            return self._stopped
         failure = gathering.exception()
         if failure is not None and not isinstance(failure, Exception):
             raise failure

@@ -1,5 +1,6 @@
 """A connection of a client that has shown its certificate."""
 
+import json
 import time
 from dataclasses import dataclass, field
 
@@ -10,16 +11,27 @@ from hostapi.access import Client
 
 @dataclass(slots=True, eq=False)
 class Visitor:
-    """One connection; `origin` is its address. `since` (monotonic seconds) it has been idle."""
+    """One connection; `origin` is its address. `since` (monotonic seconds) it has been idle.
+
+    Its certificate `ends` at a time in Unix seconds: it was good when the connection began, and
+    TLS does not look again.
+    """
 
     client: Client
+    ends: float
     origin: str
     stream: SSLIOStream
     since: float = field(default_factory=time.monotonic)
     _busy: int = 0
 
     def __str__(self) -> str:
-        return self.origin
+        role = self.client.role
+        name = json.dumps(self.client.name) if self.client.name else "nobody"
+        return f"{name} ({role.name.lower() if role else 'no role'}) from {self.origin}"
+
+    def left(self) -> float:
+        """Seconds until its certificate ends; 0 or less when it has."""
+        return self.ends - time.time()
 
     def begin(self) -> None:
         """A request has come."""

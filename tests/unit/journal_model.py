@@ -112,6 +112,8 @@ class ModelReader:
                 self._place, self._on, self._tail = at, True, False
                 found = entries[at]
                 skip -= 1
+        if found and (code := self._journal.damaged.get(self._place)):
+            raise OSError(code, os.strerror(code))
         return found
 
     def fileno(self) -> int:

@@ -232,8 +232,24 @@ def test_a_password_in_an_address_is_not_in_the_journal(
     arguments = {"name": "etcd", "url": "https://me:secret@h/x.raw", "sha256": "0" * 64}
     request = {**STAGE, "act": "extension-add", "arguments": arguments}
     ask(ends, line(request), lambda _request, _tell: {})
-    assert "url=https://...@h/x.raw" in caplog.text
+    assert "url='https://...@h/x.raw'" in caplog.text
     assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("password", ["a@secret", "a/secret", "a@b/@secret"])
+def test_no_part_of_a_password_is_shown(password: str) -> None:
+    shown = daemon._shown({"name": "etcd", "url": f"https://me:{password}@h/x.raw"})
+    assert shown == " name='etcd' url='https://...@h/x.raw'"
+
+
+@pytest.mark.parametrize("sign", ["\0", "\x1b", "\x7f", "\x85", "\xa0", "\u2028", " ", "?", "#"])
+def test_an_address_forges_no_line(sign: str) -> None:
+    url = f"http://h/x{sign}reboot:{sign}asked{sign}for"
+    arguments = {"name": "etcd", "url": url, "sha256": "0" * 64}
+    with pytest.raises(InputError, match="url: expected"):
+        parse(json.dumps({**STAGE, "act": "extension-add", "arguments": arguments}).encode())
+    assert daemon._shown({"url": url}).isprintable()
+    assert daemon._shown({"url": url}).isascii()
 
 
 def test_a_document_is_not_in_the_journal(

@@ -115,12 +115,16 @@ def test_the_boot_before() -> None:
 def test_a_boot_that_the_journal_does_not_know() -> None:
     found = _filled()
     with pytest.raises(FileNotFoundError, match="no boot -2"):
-        stream(Query(boot=-2), found.open)
+        _messages(found, boot=-2)
     assert all(reader.closed for reader in found.readers)
 
 
-def test_the_last_lines() -> None:
+@pytest.mark.parametrize("step", [1, 2, 5, 500])
+def test_the_last_lines(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "_STEP", step)
     assert _messages(_filled(), lines=2) == ["now 14", "now 15"]
+    assert len(_messages(_filled(), lines=15)) == 15
+    assert len(_messages(_filled(), lines=16)) == 16
     assert len(_messages(_filled(), lines=999)) == 16
     assert _messages(_filled(), lines=0) == []
     assert _messages(Journal(), lines=3) == []
@@ -176,6 +180,17 @@ def test_a_damaged_entry_is_passed_by() -> None:
     found = Journal(*(entry(at, at) for at in range(3)))
     found.damaged = {1: errno.EBADMSG}
     assert _messages(found) == ["0", "2"]
+
+
+def test_going_back_passes_a_damaged_entry_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "_STEP", 2)
+    found = Journal(*(entry(at, at) for at in range(6)))
+    found.damaged = {2: errno.EBADMSG}
+    assert _messages(found, lines=4) == ["1", "3", "4", "5"]
+    found.damaged = {2: errno.ENOMEM}
+    with pytest.raises(OSError, match=os.strerror(errno.ENOMEM)):
+        _messages(found, lines=4)
+    assert found.readers[-1].asked == 0
 
 
 @pytest.mark.parametrize(("code", "asked"), [(errno.EBADMSG, 100), (errno.ENOMEM, 1)])
@@ -279,25 +294,40 @@ def test_cancelling_frees_the_reader() -> None:
     asyncio.run(follow())
 
 
-def test_a_long_read_lets_others_work(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("query", "entries", "turns"),
+    [
+        # Each entry is read; gone back by two; looked at the last of each boot.
+        (Query(), 16, 16),
+        (Query(lines=999), 1, 8),
+        (Query(boot=-20), 1, 20),
+    ],
+)
+def test_a_long_read_lets_others_work(
+    query: Query, entries: int, turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(journal, "_SLICE", -1.0)
+    monkeypatch.setattr(journal, "_STEP", 2)
+    found = _filled()
+    found.entries[:0] = [entry(1, boot=f"{at:032}") for at in range(100, 119)]
 
     async def read() -> int:
-        turns = 0
+        others = 0
 
         async def other() -> None:
-            nonlocal turns
+            nonlocal others
             while True:
-                turns += 1
+                others += 1
                 await asyncio.sleep(0)
 
         task = asyncio.create_task(other())
-        async for _ in stream(Query(), _filled().open):
-            pass
+        async with aclosing(stream(query, found.open)) as lines:
+            for _ in range(entries):
+                await anext(lines)
         task.cancel()
-        return turns
+        return others
 
-    assert asyncio.run(read()) >= 16
+    assert asyncio.run(read()) >= turns - 1
 
 
 # --- Boots ----------------------------------------------------------------------------------------

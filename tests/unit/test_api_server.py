@@ -67,6 +67,7 @@ def test_the_role_is_the_certificates_organisation(running: Running, name: str, 
         (("/logs?lines=-1", "GET", {}), 400, "lines"),
         (("/crashes/..%2fshadow", "GET", {}), 400, "name"),
         (("/status", "GET", {"data": b"x"}), 400, "body"),
+        (("/status", "GET", {"data": iter([b"x"])}), 400, "body"),
         (("/reboot", "POST", {"data": b"x" * 70000}), 400, "body"),
         (("/wipe", "POST", {}), 400, "hostname"),
         (("/wipe", "POST", {"data": b"[1]"}), 400, "object"),
@@ -126,7 +127,7 @@ def test_arguments_reach_the_act(certificates: Certificates) -> None:
         ("olga", "config-plan", {}),
         ("olga", "override", {}),
     ]
-    assert root.asked[2][1].document == "#cloud-config\n# \u00e9\n"
+    assert root.asked[2][1].document == "#cloud-config\n# \u00e9\n".encode()
 
 
 def failing(error: Exception, *before: Word) -> PlayedRoot:

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api_kit import SECONDS, Certificates, PlayedRoot, Running, get, read_all, sources, ticks, until
+from hostapi.access import Client
 from hostapi.acting import Result, Word
-from hostapi.contract import Value
+from hostapi.contract import Role, Value
 from hostapi.limits import Buckets, Limits, Shares
 from hostapi.routing import Asked
 
@@ -39,7 +40,7 @@ def follow(_: Mapping[str, Value]) -> AsyncIterator[Mapping[str, object]]:
 
 @pytest.fixture
 def quietly(certificates: Certificates) -> Iterator[Running]:
-    limits = replace(LIMITS, streams=3, streams_each=2)
+    limits = replace(LIMITS, streams=3, streams_each=2, streams_kept=0)
     with Running(certificates, sources(follow), limits=limits) as found:
         yield found
 
@@ -207,7 +208,7 @@ def test_two_hundred_clients_at_once_are_answered(certificates: Certificates) ->
 
 
 def test_one_client_does_not_have_all_connections(certificates: Certificates) -> None:
-    limits = replace(LIMITS, connections=6, connections_each=4, resting=3600.0)
+    limits = replace(LIMITS, connections=6, connections_each=4, connections_kept=0, resting=3600.0)
     with Running(certificates, limits=limits) as running, ExitStack() as stack:
         for _ in range(4):
             stack.enter_context(running.connected("rita"))
@@ -219,7 +220,7 @@ def test_one_client_does_not_have_all_connections(certificates: Certificates) ->
 
 @pytest.mark.parametrize("name", ["rita", "rolf"])
 def test_a_connection_that_rests_goes_for_a_new_one(certificates: Certificates, name: str) -> None:
-    limits = replace(LIMITS, connections=4, connections_each=4, resting=0.0)
+    limits = replace(LIMITS, connections=4, connections_each=4, connections_kept=0, resting=0.0)
     with Running(certificates, limits=limits) as running, ExitStack() as stack:
         resting = [stack.enter_context(running.connected("rita")) for _ in range(4)]
         until(lambda: running.api.connections.total == 4)
@@ -232,7 +233,7 @@ def test_acts_wait_for_their_turn_and_not_for_ever(certificates: Certificates) -
         await asyncio.sleep(3600)
         yield Result({})
 
-    limits = replace(LIMITS, acts=1, turn=0.2)
+    limits = replace(LIMITS, acts=1, acts_kept=0, turn=0.2)
     root = PlayedRoot({"check": slow})
     with Running(certificates, root=root, limits=limits) as running:
         with running.connected("olga") as connection:
@@ -263,12 +264,16 @@ def test_a_source_that_hangs_is_given_up(certificates: Certificates) -> None:
 # --- By themselves --------------------------------------------------------------------------------
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=60))
-def test_shares_are_never_exceeded(steps: list[tuple[str, bool]]) -> None:
-    shares, taken = Shares(5, 3), {"a": 0, "b": 0, "c": 0}
+_READERS = tuple(Client(name, Role.READER) for name in "abc")
+_OPERATOR = Client("o", Role.OPERATOR)
+
+
+@given(st.lists(st.tuples(st.sampled_from((*_READERS, _OPERATOR)), st.booleans()), max_size=60))
+def test_shares_are_never_exceeded(steps: list[tuple[Client, bool]]) -> None:
+    shares, taken = Shares(5, 3, 1), dict.fromkeys((*_READERS, _OPERATOR), 0)
     for who, take in steps:
         if take:
-            free = sum(taken.values()) < 5 and taken[who] < 3
+            free = sum(taken.values()) < (5 if who is _OPERATOR else 4) and taken[who] < 3
             assert shares.take(who) == free
             taken[who] += free
         elif taken[who]:

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api_kit import SECONDS, Certificates, Running, lines_of
+from hostapi import acting
 from hostapi.acting import SocketRoot, read_word, request_line
 from hostapi.contract import BY_NAME
 from hostapi.limits import Limits
@@ -173,8 +175,34 @@ def test_what_is_no_unicode_is_not_passed_on() -> None:
 
 def test_a_document_that_grows_past_the_line() -> None:
     with pytest.raises(RefusedError) as found:
-        request_line("olga", Asked(BY_NAME["config-plan"], document="\x01" * (1 << 20)))
+        request_line("olga", Asked(BY_NAME["config-plan"], document=b"\x01" * (1 << 20)))
     assert found.value.fault is Fault.LARGE
+
+
+@given(st.text(st.characters(codec="utf-8")), st.integers(1, 5))
+def test_a_document_is_passed_on_as_it_is(text: str, block: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(acting, "_BLOCK", block)
+        line = request_line("olga", Asked(BY_NAME["config-plan"], document=text.encode()))
+    assert json.loads(line) == {
+        "act": "config-plan",
+        "who": "olga",
+        "arguments": {},
+        "document": text,
+    }
+    assert line.find(b"\n") == len(line) - 1
+
+
+def test_a_document_takes_little_memory() -> None:
+    # As one text each of its characters would have four bytes.
+    document = "\U0001f600".encode() + b"a" * (1 << 20)
+    tracemalloc.start()
+    try:
+        request_line("olga", Asked(BY_NAME["config-plan"], document=document))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 << 20
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))

@@ -1,24 +1,35 @@
 """Who gets in: certificates, CAs, revocation lists."""
 
+import asyncio
+import gc
 import logging
 import shutil
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api_kit import SECONDS, Certificates, Running, get, read_all
+from api_kit import SECONDS, Certificates, Running, get, lines_of, read_all, sources, ticks
 from hostapi import tls
-from hostapi.access import client_of, network, origin
+from hostapi.access import Client, client_of, end_of, network, origin
 from hostapi.contract import Role
+from hostapi.door import Door
+from hostapi.limits import Limits
+from hostapi.refusal import expired
+from hostapi.visitor import Visitor
 from updater.errors import InputError
+
+if TYPE_CHECKING:
+    from tornado.iostream import SSLIOStream
 
 _DAY = timedelta(days=1)
 
@@ -157,6 +168,81 @@ def test_the_stand_in_for_a_list_is_none(shared: Certificates, tmp_path: Path) -
     shutil.copytree(shared.host, folder)
     (folder / tls.REVOKED).write_bytes(b"none")
     assert not tls.context(folder).verify_flags & ssl.VERIFY_CRL_CHECK_LEAF
+
+
+def test_a_certificate_that_ends_on_an_open_connection(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: list[float] = []
+    left = {0: 50.0, 1: -1.0}
+
+    def played(visitor: Visitor) -> float:
+        ends.append(visitor.ends)
+        return left[len(ends) - 1]
+
+    monkeypatch.setattr(Visitor, "left", played)
+    with running.connected("rita") as connection:
+        connection.sendall(get("/status"))
+        assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+        connection.sendall(get("/status"))
+        found = read_all(connection)
+    assert b"HTTP/1.1 403 " in found
+    assert b"this certificate has expired" in found
+    pem = (running.certificates.folder / "rita.pem").read_bytes()
+    assert ends == [x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()] * 2
+
+
+def test_a_stream_ends_with_its_clients_certificate(
+    shared: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Visitor, "left", lambda _: 0.5)
+    with Running(shared, sources(lambda _: ticks(1000, 0.01))) as running:
+        answer = running.ask("rita", "/logs?follow=true")
+    error = {"code": "forbidden", "message": str(expired())}
+    assert lines_of(answer)[-1] == {"error": error}
+
+
+def test_the_time_that_a_certificate_has_left() -> None:
+    ends = end_of({"notAfter": "Nov  3 12:00:00 2036 GMT"})
+    assert ends == datetime(2036, 11, 3, 12, tzinfo=UTC).timestamp()
+    client = Client("rita", Role.READER)
+    # Nothing is sent by it.
+    visitor = Visitor(client, time.time() + 50, "192.0.2.1", cast("SSLIOStream", None))
+    assert 40 < visitor.left() <= 50
+    with pytest.raises(ValueError, match="None"):
+        end_of({})
+
+
+def test_who_is_cut_right_after_the_handshake_is_told_as_such(
+    shared: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    welcome: list[Visitor] = []
+
+    def shake_hands(port: int) -> None:
+        with (
+            suppress(OSError),
+            socket.create_connection(("127.0.0.1", port), SECONDS) as plain,
+            shared.client("rita").wrap_socket(plain, server_hostname="localhost") as client,
+        ):
+            client.recv(1)
+
+    async def cut() -> None:
+        door = Door(tls.context(shared.host), Limits(), welcome.append)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            door.open([listener])
+            client = asyncio.create_task(asyncio.to_thread(shake_hands, listener.getsockname()[1]))
+            done = False
+            while not done:
+                # Comes before the task that waits for the same.
+                await asyncio.sleep(0)
+                done = any(each.socket.version() is not None for each in door._waiting)
+            door.close()
+            await asyncio.wait((client, *door._tasks))
+
+    asyncio.run(cut())
+    gc.collect()
+    assert [each.message for each in caplog.records] == ["127.0.0.1 refused: it hung up"]
+    assert not welcome
 
 
 def test_two_roles_are_the_higher() -> None:

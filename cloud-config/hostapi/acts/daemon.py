@@ -25,7 +25,8 @@ _READ_SECONDS = 30.0
 _WRITE_SECONDS = 60.0
 _BLOCK = 64 * 1024
 _WHO = r"[ -~]{1,64}"  # a common name (RFC 5280, ub-common-name)
-_WITH_USER = re.compile(r"//[^/@]*@")
+# To the last "@": a password may have one itself.
+_WITH_USER = re.compile(r"//\S*@")
 
 
 def find(name: str) -> Act:
@@ -156,8 +157,8 @@ def _sentence(error: OSError) -> str:
 
 
 def _shown(arguments: Mapping[str, Value]) -> str:
-    """Arguments for the journal, without a password that an address may have."""
-    pairs = (f" {name}={value}" for name, value in sorted(arguments.items()))
+    """Arguments for the journal, in ASCII, without a password that an address may have."""
+    pairs = (f" {name}={value!a}" for name, value in sorted(arguments.items()))
     return _WITH_USER.sub("//...@", "".join(pairs))
 
 
