@@ -18,6 +18,7 @@ from builder.pki.errors import PkiInputError
 from builder.pki.folder import Folder
 from builder.pki.issuing import DAYS, LIST_DAYS, Person
 from builder.pki.register import Issued
+from builder.pki.standing import Standing
 from builder.report import emit_json
 from builder.trust import passphrase
 from cloudconfig.model.endpoints import endpoint
@@ -73,7 +74,7 @@ def add_commands(subparsers: "Subparsers") -> None:
         "--if-due", action="store_true", help="only where less than a third of the life is left"
     )
     _add_days(renew, "as before")
-    _add_snippet(renew, "its new certificate and its key")
+    _add_snippet(renew, "its new certificate and its key; one that is there keeps all else")
     _add_common(renew, _renew)
 
     revoke = commands.add_parser("revoke", help="end a certificate before its time")
@@ -225,10 +226,13 @@ def _renew(args: argparse.Namespace) -> int:
         now = folder.now()
         names = [each.name for each in folder.read().current() if each.filed and each.holds(now)]
     results: list[dict[str, object]] = []
+    # Looked at first: nothing is renewed for a document that does not take it.
+    before = Standing.read(args.snippet) if args.snippet and args.snippet.exists() else None
     for name in names:
         made, renewed = issuing.renew(folder, name, days=args.days, if_due=args.if_due)
-        if args.snippet and (renewed or not args.snippet.exists()):
-            snippet.write(args.snippet, snippet.brought(folder, folder.read(), made), replace=True)
+        if args.snippet and (renewed or before is None):
+            text = snippet.brought(folder, folder.read(), made, before)
+            snippet.write(args.snippet, text, replace=True)
         if not args.json:
             done = "renewed" if renewed else "not due"
             sys.stdout.write(f"{name}: {done}; {_in_words(made)}\n")

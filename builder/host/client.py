@@ -18,6 +18,7 @@ from builder.host.asking import Asked
 from builder.host.errors import DistrustError, HostError, RefusedError, UnreachableError
 from builder.host.target import Target
 from hostapi.contract import SCHEMA, Answer, Role
+from hostapi.refusal import STATUS
 from hostkit.exchange import FAULTS, LATE, Guard, GuardedAdapter, chain, reason
 
 Json = Mapping[str, object]
@@ -35,22 +36,17 @@ _ALERTS = {
     "ACCESS_DENIED": "it is refused",
     "HANDSHAKE_FAILURE": "the host takes TLS 1.3 with a client certificate only",
 }
-# What to do about an answer, by its HTTP status; what the host says comes before it.
+# What to do about an answer, by its HTTP status, where the host does not say it itself; what it
+# says comes before it.
 _ADVICE: Mapping[int, str] = {
     HTTPStatus.FORBIDDEN: "this takes an operator's certificate (`bedplate pki issue operator`)",
     HTTPStatus.METHOD_NOT_ALLOWED: "the host's release does not know this yet: update it",
     HTTPStatus.CONFLICT: "try again when that is done",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "send less",
     HTTPStatus.TOO_MANY_REQUESTS: "try again in a minute, and less often",
-    HTTPStatus.SERVICE_UNAVAILABLE: "try again in a while, and end what still follows",
 }
 # What the status would have been of a stream that failed after it began.
-_STATUSES = {
-    "invalid": HTTPStatus.BAD_REQUEST,
-    "forbidden": HTTPStatus.FORBIDDEN,
-    "missing": HTTPStatus.NOT_FOUND,
-    "busy": HTTPStatus.CONFLICT,
-}
+_STATUSES: Mapping[str, int] = {fault.value: status for fault, status in STATUS.items()}
 
 
 @dataclass(frozen=True, slots=True)

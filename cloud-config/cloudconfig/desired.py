@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # Bytes of one fetched file: it is held in memory, twice at most, while it is written.
 FETCH_LIMIT = 128 << 20
+# Whom the host believes, all in one file (update-ca-certificates(8)).
+BUNDLE = PurePosixPath("/etc/ssl/certs/ca-certificates.crt")
 
 
 class Reaction(Enum):

@@ -5,15 +5,17 @@ one has the image's defaults.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloudconfig import compiled, memory, observe, report, store
 from cloudconfig.apply import Applier, ApplyError, Systemctl
 from cloudconfig.compiled import Compiled
-from cloudconfig.desired import FETCH_LIMIT, Desired, Fetched
+from cloudconfig.desired import BUNDLE, FETCH_LIMIT, Desired, Fetched, File
 from cloudconfig.memory import Memory
 from cloudconfig.places import Places
 from cloudconfig.plan import Change, make_plan, managed_after
@@ -119,7 +121,7 @@ def apply(
     faults = list(prepared.status.faults)
     missing = _missing(prepared.desired, places)
     if missing and stage is not Stage.EARLY:
-        faults += _fetch(missing, prepared.compiled.proxies, places)
+        faults += _fetch(missing, prepared, places)
         missing = _missing(prepared.desired, places)
     ready = _without(prepared.desired, missing)
     faults += _apply_disks(ready)
@@ -173,18 +175,39 @@ def _without(desired: Desired, missing: tuple[Fetched, ...]) -> Desired:
     return replace(desired, items=tuple(item for item in desired.items if item not in missing))
 
 
-def _fetch(missing: tuple[Fetched, ...], proxies: Mapping[str, str], places: Places) -> list[str]:
+def _fetch(missing: tuple[Fetched, ...], prepared: Prepared, places: Places) -> list[str]:
     """Fetch what is missing into the store; a line for each that could not be had."""
     from cloudconfig.transfer import fetch_pinned  # noqa: PLC0415 - it takes seconds to import
 
     faults = []
-    for item in missing:
-        try:
-            content = fetch_pinned(item.url, item.sha256, dict(item.headers), FETCH_LIMIT, proxies)
-            store.keep_fetched(content, item.sha256, places)
-        except (BedplateError, OSError) as error:
-            faults.append(f"{item.path}: {error}")
+    proxies = prepared.compiled.proxies
+    with _authorities(prepared.desired) as ca_file:
+        for item in missing:
+            url, sha256, headers = item.url, item.sha256, dict(item.headers)
+            try:
+                content = fetch_pinned(url, sha256, headers, FETCH_LIMIT, proxies, ca_file)
+                store.keep_fetched(content, sha256, places)
+            except (BedplateError, OSError) as error:
+                faults.append(f"{item.path}: {error}")
     return faults
+
+
+@contextmanager
+def _authorities(desired: Desired) -> Iterator[Path | None]:
+    """Whom the configuration believes, in a file; None if that is whom the image does.
+
+    What it wants in /etc is there only once all is fetched.
+    """
+    wanted = [item for item in desired.items if isinstance(item, File) and item.path == BUNDLE]
+    if not wanted:
+        yield None
+        return
+    from tempfile import NamedTemporaryFile  # noqa: PLC0415 - seldom used
+
+    with NamedTemporaryFile() as stream:
+        stream.write(wanted[0].content)
+        stream.flush()
+        yield Path(stream.name)
 
 
 def _forget(desired: Desired, places: Places) -> None:

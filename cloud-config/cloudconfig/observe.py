@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from cloudconfig.desired import FETCH_LIMIT, Desired
+from cloudconfig.desired import BUNDLE, FETCH_LIMIT, Desired
 from cloudconfig.facts import Facts
 from cloudconfig.memory import Memory
 from cloudconfig.places import Places
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 _UNIT_FOLDERS = ("usr/lib/systemd/system", "run/extensions/usr/lib/systemd/system")
 # The developer extension, and the disk that it comes on before it is merged.
 _DEVELOPER = ("usr/lib/bedplate-developer", "dev/disk/by-label/BEDPLATE_EXT")
-_BUNDLE = PurePosixPath("/etc/ssl/certs/ca-certificates.crt")
 
 
 def see(path: Path) -> Seen | None:
@@ -66,7 +65,7 @@ def _seen(paths: Iterable[tuple[PurePosixPath, Path]]) -> Mapping[PurePosixPath,
 
 def facts(config: "CloudConfig", memory: Memory, places: Places) -> Facts:
     """What this machine is, as far as this configuration asks."""
-    bundle = see(places.original(_BUNDLE)) or see(places.on_host(_BUNDLE)) or Seen()
+    bundle = see(places.original(BUNDLE)) or see(places.on_host(BUNDLE)) or Seen()
     return Facts(
         passwd=_passwd(memory, places),
         group=_group(places),

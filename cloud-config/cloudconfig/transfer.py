@@ -6,6 +6,7 @@ Imported where it is needed only: it brings requests, which takes seconds on a s
 import hashlib
 from collections.abc import Mapping
 from contextlib import closing
+from pathlib import Path
 
 import requests
 
@@ -20,16 +21,22 @@ class TransferError(BedplateError):
     """Something could not be fetched, was not what was asked for, or could not be told."""
 
 
-def fetch_pinned(
-    url: str, sha256: str, headers: Mapping[str, str], limit: int, proxies: Mapping[str, str]
+def fetch_pinned(  # noqa: PLR0917 - all of them are different things
+    url: str,
+    sha256: str,
+    headers: Mapping[str, str],
+    limit: int,
+    proxies: Mapping[str, str],
+    ca_file: Path | None = None,
 ) -> bytes:
-    """At most `limit` bytes, which hash to `sha256`.
+    """At most `limit` bytes, which hash to `sha256`; `ca_file` is whom to believe, else the host's.
 
     Raises:
         TransferError: any failure; the message has no header in it, as they may be secret.
     """
     try:
-        content = fetch.Fetcher(_LIMITS, proxies=proxies).small(url, limit, headers=headers)
+        fetcher = fetch.Fetcher(_LIMITS, proxies=proxies, ca_file=ca_file)
+        content = fetcher.small(url, limit, headers=headers)
     except fetch.FetchError as error:
         raise TransferError(str(error)) from error
     found = hashlib.sha256(content).hexdigest()

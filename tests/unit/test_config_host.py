@@ -2,10 +2,13 @@
 
 import json
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
+from textwrap import indent
 
 import pytest
 
+import tls_server
 from cloudconfig import host, intake, memory, report, store
 from cloudconfig.host import Stage
 from cloudconfig.places import Places
@@ -269,6 +272,23 @@ def test_what_must_be_fetched_waits_for_the_network(kit: Kit) -> None:
     status = kit.run()
     assert status.waiting_for == ("https://x.invalid/y",)
     assert not (kit.root / "etc/x").exists()
+
+
+def test_what_is_fetched_may_come_from_whom_the_same_document_vouches_for(
+    kit: Kit, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    content = b"hello\n"
+    folder = tmp_path_factory.mktemp("server")
+    with tls_server.serving({"x": content}, "127.0.0.1", folder) as server:
+        fetched = f"uri: 'https://127.0.0.1:{server.port}/x', sha256: {sha256(content).hexdigest()}"
+        kit.give(
+            f"#cloud-config\nca_certs:\n  trusted:\n    - |\n{indent(server.certificate, ' ' * 6)}"
+            f"write_files: [{{path: /etc/x, source: {{{fetched}}}}}]\n"
+        )
+        status = kit.run(Stage.NETWORK)
+    assert status.good, status.faults
+    assert kit.read("etc/x") == "hello\n"
+    assert "BEGIN CERTIFICATE" in kit.read("etc/ssl/certs/ca-certificates.crt")
 
 
 def test_a_second_source_does_not_stand_in_for_a_broken_first(kit: Kit) -> None:

@@ -20,6 +20,7 @@ from host_kit import (
     running,
     sending,
 )
+from hostapi.refusal import ending
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +164,17 @@ def test_what_a_host_refuses_is_not_asked_again(site: Site, host: FakeHost) -> N
         next(stream)
         with pytest.raises(RefusedError, match="the journal is gone"):
             next(stream)
+
+
+def test_a_server_that_ends_is_asked_again(site: Site, host: FakeHost) -> None:
+    """As it does for a new certificate, and before a reboot."""
+    host.says("boots", {"schema": 1, "boots": []})
+    host.scripts["logs"] = in_turn(
+        sending(lined(entry(1, "a"), ending().to_plain())), sending(broken(entry(2, "b")))
+    )
+    with client(site, host) as one:
+        stream = following.follow(one, {}, lambda _: None)
+        assert [each["message"] for each in islice(stream, 2)] == ["a", "b"]
 
 
 def test_a_host_that_is_crowded_is_asked_again(site: Site, host: FakeHost) -> None:

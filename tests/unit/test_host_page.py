@@ -59,7 +59,8 @@ def test_the_settings_are_a_file(tmp_path: Path) -> None:
 
 
 def test_messages_are_those_of_the_code() -> None:
-    files = [*(ROOT / "builder/host").glob("*.py"), *(ROOT / "cloud-config/hostkit").glob("*.py")]
+    folders = ("builder/host", "cloud-config/hostapi", "cloud-config/hostkit")
+    files = [path for folder in folders for path in (ROOT / folder).glob("*.py")]
     code = re.sub(r'"\s*\n\s*f?"', "", "".join(path.read_text() for path in files))
     rows = [line for line in section("What goes wrong").splitlines() if line.startswith("|")][2:]
     words = [word for row in rows for word in WORD.findall(row.split("|")[1])]

@@ -70,6 +70,69 @@ def test_all_is_renewed_where_it_is_due(capsys: pytest.CaptureFixture[str]) -> N
     assert examine(Path("web-1.yaml")) == []
 
 
+_REST = """\
+    port: 8443  # ours
+  labels: {rack: r1}
+
+# What it is for.
+timezone: Europe/Berlin
+"""
+
+
+def test_a_document_keeps_what_was_added_to_it() -> None:
+    pki("init")
+    pki("issue", "host", "web-1", "--snippet", "web-1.yaml")
+    path = Path("web-1.yaml")
+    before = path.read_text()
+    path.write_text(before + _REST)
+    pki("rotate")
+    assert pki("renew", "web-1", "--snippet", "web-1.yaml") == 0
+    after = path.read_text()
+    assert after.endswith(_REST)
+    assert after.count("BEGIN CERTIFICATE") == before.count("BEGIN CERTIFICATE") + 1
+    assert after.count("BEGIN X509 CRL") == 2
+    assert examine(path) == []
+    assert pki("renew", "web-1", "--snippet", "another.yaml") == 0
+    alone = Path("another.yaml").read_text().splitlines()
+    assert alone[:4] == after.splitlines()[:4]
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_no_key_of_the_document_is_not_put_into_it() -> None:
+    """Without lists nobody can be revoked, and no list can end; that is the document's to say."""
+    pki("init")
+    pki("issue", "host", "web-1", "--snippet", "web-1.yaml")
+    path = Path("web-1.yaml")
+    head, _, rest = path.read_text().partition("    crl: |\n")
+    path.write_text(head + rest[rest.index("    certificate: |") :])
+    assert pki("renew", "web-1", "--snippet", "web-1.yaml") == 0
+    assert "crl" not in path.read_text()
+    assert examine(path) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("#cloud-config\nhostname: web-1\n", "no ca and no certificate and no key"),
+        ("bedplate:\n  api: {ca: a, certificate: b, key: c}\n", "2:9: ca stands among others"),
+        ("bedplate: [\n", "not YAML"),
+        ("\n", "the file is empty"),
+    ],
+)
+def test_nothing_is_renewed_for_a_document_that_does_not_take_it(
+    text: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pki("init")
+    pki("issue", "host", "web-1", "--plain-key")
+    before = Path("pki/register.json").read_bytes()
+    path = Path("web-1.yaml")
+    path.write_text(text)
+    assert pki("renew", "web-1", "--snippet", "web-1.yaml") == 2
+    assert message in capsys.readouterr().err
+    assert path.read_text() == text
+    assert Path("pki/register.json").read_bytes() == before
+
+
 def test_a_rotation_from_end_to_end(capsys: pytest.CaptureFixture[str]) -> None:
     pki("init")
     pki("issue", "reader", "anna")

@@ -166,9 +166,17 @@ class Site:
                 make_extension_disk(made, disk, toolbox(tools(), self.folder))
         return disk
 
-    def extension(self, name: str, definition: str, signer: Signer | None) -> Path:
-        """An extension's image, signed or not."""
-        base, loaded = self.release("1"), load(PROJECT / definition)
+    def extension(
+        self,
+        name: str,
+        definition: str,
+        signer: Signer | None,
+        *,
+        release: str = "1",
+        overrides: Mapping[str, str] | None = None,
+    ) -> Path:
+        """An extension's image for a release, signed or not; `overrides` are the definition's."""
+        base, loaded = self.release(release), load(PROJECT / definition, overrides=overrides)
         made = self.folder / name / f"{loaded.name}.raw"
         with self.only_me():
             if not made.is_file():
@@ -183,9 +191,19 @@ class Site:
         return made
 
     def signer(self) -> Signer:
-        passphrase = self.folder / "passphrase"
-        passphrase.write_text(PASSPHRASE)
-        return read_signer(self.keys, passphrase)
+        return _signer(self.keys)
+
+
+def stranger(folder: Path) -> Signer:
+    """A signer whose certificate no image of ours holds."""
+    certificates.generate_pair(folder, certificates.EXTENSIONS, PASSPHRASE)
+    return _signer(folder)
+
+
+def _signer(store: Path) -> Signer:
+    passphrase = store.with_name("passphrase")
+    passphrase.write_text(PASSPHRASE)
+    return read_signer(store, passphrase)
 
 
 def keep_figures(**figures: float) -> None:
@@ -313,6 +331,7 @@ def guest_of(
     disks: tuple[Disk, ...] = (),
     networks: tuple[Network, ...] = (UserNetwork(),),
     document: str | None = None,
+    firmware: Mapping[str, str] | None = None,
     number: int = 0,
     memory: int = GIB,
     clock: datetime | None = None,
@@ -320,8 +339,9 @@ def guest_of(
     """A machine booted from `image` with an extension, the developer's.
 
     Without our server its updates are what its cloud-config says. `document` is its cloud-config,
-    given as a credential; `number` makes it another machine than those of other numbers. `clock` is
-    what its hardware clock shows at first, this machine's time when None.
+    given as a credential; `firmware` (as in `MachineConfig`) may say where else one is. `number`
+    makes it another machine than those of other numbers. `clock` is what its hardware clock shows
+    at first, this machine's time when None.
     """
     folder.mkdir(parents=True)
     key = create_key(folder)
@@ -349,6 +369,7 @@ def guest_of(
         memory=memory,
         uuid=machine_uuid(number),
         credentials=credentials,
+        firmware=firmware or {},
         networks=networks,
         clock=clock,
         disks=(

@@ -4,20 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from builder.extension import Signer
-from builder.extension_cli import read_signer
-from builder.trust import certificates
 from builder.vm.wait import WaitError
 from faultserver import FaultServer
-from site_of_tests import BOOT_SECONDS, PASSPHRASE, Site, guest_of
-
-
-def stranger(folder: Path) -> Signer:
-    """A signer whose certificate no image of ours holds."""
-    certificates.generate_pair(folder, certificates.EXTENSIONS, PASSPHRASE)
-    passphrase = folder / "passphrase"
-    passphrase.write_text(PASSPHRASE)
-    return read_signer(folder, passphrase)
+from site_of_tests import BOOT_SECONDS, Site, guest_of, stranger
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import tarfile
 import textwrap
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,13 @@ from builder.vm.wait import wait_until
 from faultserver import FaultServer
 from hostapi.port import PORT
 from image_registry import PASSWORD, USER, busybox
+from operated import REBOOT, SECONDS, Operated
 from site_of_tests import BOOT_SECONDS, PASSPHRASE, Guest, Site, guest_of, keep_figures
 from workstation import Workstation
 
 pytestmark = pytest.mark.thorough
 
 _NAME = "api-1"
-_SECONDS = 900.0  # for an emulated host to come to something
 _SECRET = "hunter2-and-no-more"  # noqa: S105 - to be looked for where it must not be
 _FOLLOWERS = 20
 _DOCUMENT = """\
@@ -55,35 +54,6 @@ ca_certs:
     - |
 {certificate}
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Operated:
-    """A host, and who operates it."""
-
-    guest: Guest
-    workstation: Workstation
-    document: Path
-
-    def ask(self, *words: str, who: str = "ops") -> str:
-        """What `bedplate host` prints."""
-        return self.workstation.host(self.guest, _NAME, *words, who=who)
-
-    def answer(self, *words: str, who: str = "ops") -> dict[str, Any]:
-        """The same as JSON."""
-        found: dict[str, Any] = json.loads(self.ask(*words, "--json", who=who))
-        return found
-
-    def wait_until_up(self) -> None:
-        """Wait until the API answers."""
-
-        def up() -> bool | None:
-            try:
-                return bool(self.ask("status", who="eve")) or None
-            except CommandError:
-                return None
-
-        wait_until(up, _SECONDS, "the API")
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +87,7 @@ def operated(
             )
         )
         guest.wait_until_good("1")
-        found = Operated(guest, workstation, path)
+        found = Operated(_NAME, guest, workstation, path)
         found.wait_until_up()
         yield found
 
@@ -183,7 +153,7 @@ def test_a_revoked_certificate_is_none(operated: Operated) -> None:
             return "certificate" in str(error) or None
         return None
 
-    wait_until(refused, _SECONDS, "the revoked certificate's end")
+    wait_until(refused, SECONDS, "the revoked certificate's end")
     assert operated.ask("status", who="eve")
 
 
@@ -202,7 +172,7 @@ def test_logs_of_a_pod(operated: Operated) -> None:
     def said() -> bool | None:
         return "said by the pod" in operated.ask("logs", "--pod", "web") or None
 
-    wait_until(said, _SECONDS, "the pod's line")
+    wait_until(said, SECONDS, "the pod's line")
     assert operated.answer("pods")["pods"]
 
 
@@ -256,7 +226,7 @@ def test_a_certificate_is_renewed_without_a_gap(operated: Operated) -> None:
             raise AssertionError("a gap") from error
         return True if found["fingerprint"] != before["fingerprint"] else None
 
-    wait_until(renewed, _SECONDS, "the new certificate")
+    wait_until(renewed, SECONDS, "the new certificate")
 
 
 def test_an_extension_until_the_next_boot(operated: Operated, site: Site) -> None:
@@ -353,25 +323,15 @@ def test_override_check_and_stage(operated: Operated, server: FaultServer, offer
         wanted = {"channel": "beta", "strategy": "reboot"}
         return True if found["override"] == wanted else None
 
-    wait_until(taken, _SECONDS, "the override")
+    wait_until(taken, SECONDS, "the override")
     operated.ask("override", "--end")
     assert operated.answer("update")["override"] is None
-    wait_until(lambda: _staged(operated), _SECONDS, "release 2 in the other slot")
-
-
-def _staged(operated: Operated) -> bool | None:
-    try:
-        operated.ask("stage")
-    except CommandError as error:
-        if "busy" not in str(error) and "at work" not in str(error):
-            raise
-        return None
-    return operated.answer("update")["status"]["state"] == "staged" or None
+    operated.stage()
 
 
 def test_a_reboot_drains_and_is_waited_for(operated: Operated) -> None:
     before = operated.answer("status")["host"]["boot_id"]
-    operated.ask("reboot", "--wait", "--timeout", str(int(2 * BOOT_SECONDS)))
+    operated.ask("reboot", *REBOOT)
     found = operated.answer("status")
     assert found["host"]["boot_id"] != before
     assert found["host"]["version"] == "2"
@@ -391,7 +351,7 @@ def test_a_crash_is_read(operated: Operated, tmp_path: Path) -> None:
         found = operated.answer("crash", "list")["crashes"]
         return next((each for each in found if each["kind"] == "core"), None)
 
-    core = wait_until(dumped, _SECONDS, "the core dump")
+    core = wait_until(dumped, SECONDS, "the core dump")
     path = tmp_path / "core"
     operated.ask("crash", "get", core["name"], "--output", str(path))
     assert path.stat().st_size == core["bytes"]
@@ -412,11 +372,11 @@ def test_a_crash_is_read(operated: Operated, tmp_path: Path) -> None:
                     return True
         return None
 
-    wait_until(oops, _SECONDS, "the kernel's last words")
+    wait_until(oops, SECONDS, "the kernel's last words")
 
 
 def test_a_rollback(operated: Operated) -> None:
-    operated.ask("rollback", "--wait", "--timeout", str(int(2 * BOOT_SECONDS)))
+    operated.ask("rollback", *REBOOT)
     found = operated.answer("update")
     assert found["status"]["version"] == "1"
     assert [each["version"] for each in found["status"]["rejected"]] == ["2"]

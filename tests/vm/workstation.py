@@ -1,7 +1,8 @@
 """The operator's side of the tests of a host's API: certificates, and `bedplate host`."""
 
+import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,11 @@ PROGRAM = str(PROJECT / ".venv/bin/bedplate")
 _ENVIRONMENT = {"BEDPLATE_PASSPHRASE": PASSPHRASE}
 _SECONDS = 60
 _AS_GUESTS_SEE_IT = "10.0.2.2"
+
+
+def bedplate(*arguments: str) -> str:
+    """What the workstation's program prints."""
+    return run([PROGRAM, *arguments], env=_ENVIRONMENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,7 @@ class Workstation:
 
     def pki(self, *arguments: str) -> str:
         """What `bedplate pki` prints."""
-        return self._run("pki", *arguments, "--folder", str(self.folder))
+        return bedplate("pki", *arguments, "--folder", str(self.folder))
 
     def document_of(self, name: str, url: str, address: str) -> str:
         """The beginning of a document, to its section `bedplate`: the host enrols with a token."""
@@ -42,14 +48,21 @@ class Workstation:
         self.pki("token", name, "--url", url, "--address", address, "--snippet", str(path))
         return path.read_text()
 
+    def brought(self, name: str, address: str) -> Path:
+        """A document by which a host brings its certificate and key along; new ones each time."""
+        path = self.folder / f"{name}.yaml"
+        how = ("renew",) if path.exists() else ("issue", "host", "--address", address)
+        self.pki(*how, name, "--snippet", str(path))
+        return path
+
     def host(self, guest: Guest, name: str, *words: str, who: str = "ops") -> str:
         """What `bedplate host` prints about a guest."""
-        return self._run(*self.command(guest, name, *words, who=who))
+        return bedplate(*self.command(guest, name, *words, who=who))
 
     def many(self, hosts: Path, *words: str) -> str:
         """What `bedplate host --hosts` prints."""
         identity = str(self.folder / "ops.pem")
-        return self._run("host", "--hosts", str(hosts), *words, "--identity", identity)
+        return bedplate("host", "--hosts", str(hosts), *words, "--identity", identity)
 
     def command(self, guest: Guest, name: str, *words: str, who: str = "ops") -> tuple[str, ...]:
         """The arguments of `bedplate` that ask a guest."""
@@ -57,9 +70,28 @@ class Workstation:
         identity = str(self.folder / f"{who}.pem")
         return ("host", address, *words, "--name", name, "--identity", identity)
 
-    @staticmethod
-    def _run(*arguments: str) -> str:
-        return run([PROGRAM, *arguments], env=_ENVIRONMENT)
+    @contextmanager
+    def following(self, guest: Guest, name: str, output: Path) -> Iterator[Callable[[], str]]:
+        """`bedplate host ... logs --follow --json` while the block runs; Ctrl-C ends it.
+
+        Gives what tells all that it has written, and that it goes on.
+        """
+        how = ("--json", "--passphrase-file", str(self._passphrase_file()))
+        command = self.command(guest, name, "logs", "--follow", *how)
+        process = spawn([PROGRAM, *command], output=output)
+
+        def written() -> str:
+            text = output.read_text()
+            assert process.poll() is None, text
+            return text
+
+        try:
+            yield written
+            written()
+        finally:
+            process.send_signal(signal.SIGINT)
+            status = process.wait()
+        assert status == 0, status
 
     @contextmanager
     def issuing(self) -> Iterator[str]:
@@ -69,11 +101,8 @@ class Workstation:
             port = int(probe.getsockname()[1])
         log = self.folder / "serve.log"
         where = ("--port", str(port), "--name", _AS_GUESTS_SEE_IT, "--folder", str(self.folder))
-        passphrase = self.folder / "passphrase"
-        passphrase.write_text(PASSPHRASE)
-        process = spawn(
-            [PROGRAM, "pki", "serve", *where, "--passphrase-file", str(passphrase)], output=log
-        )
+        how = ("--passphrase-file", str(self._passphrase_file()))
+        process = spawn([PROGRAM, "pki", "serve", *where, *how], output=log)
         try:
 
             def up() -> bool | None:
@@ -86,3 +115,8 @@ class Workstation:
             process.terminate()
             process.wait()
             print(log.read_text())
+
+    def _passphrase_file(self) -> Path:
+        path = self.folder / "passphrase"
+        path.write_text(PASSPHRASE)
+        return path

@@ -1,13 +1,9 @@
 """`ca_certs`: whom the host believes."""
 
-from pathlib import PurePosixPath
-
 from cloudconfig.certificates import certificates, in_pem
-from cloudconfig.desired import Affects, Desired, File
+from cloudconfig.desired import BUNDLE, Affects, Desired, File
 from cloudconfig.facts import Facts
 from cloudconfig.model.top import CloudConfig
-
-_BUNDLE = PurePosixPath("/etc/ssl/certs/ca-certificates.crt")
 
 
 def render(config: CloudConfig, facts: Facts) -> Desired:
@@ -24,4 +20,4 @@ def render(config: CloudConfig, facts: Facts) -> Desired:
     given = dict.fromkeys(der for text in wanted.trusted for der in certificates(text))
     content = image + "".join(map(in_pem, given)).encode()
     # It may hold connections to a server that is trusted no more.
-    return Desired(items=(File(_BUNDLE, content, affects=(Affects("bedplate-updated.service"),)),))
+    return Desired(items=(File(BUNDLE, content, affects=(Affects("bedplate-updated.service"),)),))
