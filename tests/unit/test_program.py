@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
@@ -35,25 +35,38 @@ def test_nothing_slow_is_imported_before_an_interruption_is_told() -> None:
     assert not {"argparse", "logging", "pathlib"} & set(done.stdout.split())
 
 
+@pytest.fixture
+def usual() -> Iterator[Mapping[signal.Signals, object]]:
+    """What signals do where nobody has them ignored, as a shell has SIGINT in the background."""
+    usual = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield usual
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_end_it_alike_and_are_then_as_usual(
-    number: signal.Signals, capsys: pytest.CaptureFixture[str]
+    number: signal.Signals,
+    usual: Mapping[signal.Signals, object],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     gone = []
 
     def work() -> int:
         try:
-            os.kill(os.getpid(), number)
-            signal.pause()
+            return killing(number)()
         finally:
             gone.append(True)
-        return 0
 
     assert run_program(work, "interrupted") == 130
     assert gone == [True]
     assert capsys.readouterr().err == "bedplate: interrupted\n"
-    usual = signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL
-    assert signal.getsignal(number) is usual
+    assert signal.getsignal(number) is usual[number]
 
 
 def test_what_is_ignored_stays_ignored() -> None:

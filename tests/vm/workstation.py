@@ -72,7 +72,7 @@ class Workstation:
 
     @contextmanager
     def following(self, guest: Guest, name: str, output: Path) -> Iterator[Callable[[], str]]:
-        """`bedplate host ... logs --follow --json` while the block runs; Ctrl-C ends it.
+        """`bedplate host ... logs --follow --json` while the block runs; it ends as with Ctrl-C.
 
         Gives what tells all that it has written, and that it goes on.
         """
@@ -89,7 +89,7 @@ class Workstation:
             yield written
             written()
         finally:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)
             status = process.wait()
         assert status == 0, status
 
