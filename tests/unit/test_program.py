@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
 
 import pytest
 
@@ -12,6 +13,7 @@ from builder import cli
 from builder.program import run_program
 from config_documents import ROOT
 
+Handler = signal.Handlers | Callable[[int, FrameType | None], object]
 LINE = "bedplate: interrupted; what was half-done is gone\n"
 
 
@@ -36,9 +38,9 @@ def test_nothing_slow_is_imported_before_an_interruption_is_told() -> None:
 
 
 @pytest.fixture
-def usual() -> Iterator[Mapping[signal.Signals, object]]:
+def usual() -> Iterator[Mapping[signal.Signals, Handler]]:
     """What signals do where nobody has them ignored, as a shell has SIGINT in the background."""
-    usual = {
+    usual: Mapping[signal.Signals, Handler] = {
         signal.SIGINT: signal.default_int_handler,
         signal.SIGTERM: signal.SIG_DFL,
         signal.SIGHUP: signal.SIG_DFL,
@@ -52,7 +54,7 @@ def usual() -> Iterator[Mapping[signal.Signals, object]]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_end_it_alike_and_are_then_as_usual(
     number: signal.Signals,
-    usual: Mapping[signal.Signals, object],
+    usual: Mapping[signal.Signals, Handler],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     gone = []
