@@ -18,7 +18,7 @@ case "$1" in
     keygen) touch keys/root-1.pem ;;
     release) mkdir -p repository/metadata ;;
 esac
-[ ! -e "interrupt-$1" ] || kill -INT $$
+[ ! -e "interrupt-$1" ] || kill -TERM $$
 case "$1" in
     keygen) touch keys/root-1.pub ;;
     release) touch repository/metadata/timestamp.json ;;
