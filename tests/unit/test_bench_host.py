@@ -16,7 +16,7 @@ ActiveEnterTimestampMonotonic=30562412
 Id=bedplate-config.service
 InactiveExitTimestampMonotonic=15013460
 ActiveEnterTimestampMonotonic=16877596
-257 (257.9-1~deb13u1)
+all told
 """
 
 
