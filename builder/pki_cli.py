@@ -18,7 +18,7 @@ from builder.pki.errors import PkiInputError
 from builder.pki.folder import Folder
 from builder.pki.issuing import DAYS, LIST_DAYS, Person
 from builder.pki.register import Issued
-from builder.pki.standing import Standing
+from builder.pki.standing import BROUGHT, TRUSTED, Standing
 from builder.report import emit_json
 from builder.trust import passphrase
 from cloudconfig.model.endpoints import endpoint
@@ -89,6 +89,15 @@ def add_commands(subparsers: "Subparsers") -> None:
     show = commands.add_parser("show", help="print what there is, and what is due")
     show.add_argument("--all", action="store_true", help="also what has been renewed since")
     _add_common(show, _show)
+
+    give = commands.add_parser(
+        "give",
+        help="put ca.pem and crl.pem into the documents of hosts",
+        description="In each document bedplate.api.ca, and bedplate.api.crl where it is there, are"
+        " replaced; every other line stays as it is.",
+    )
+    give.add_argument("documents", type=Path, nargs="+", metavar="FILE")
+    _add_common(give, _give)
 
     _add_rotate(commands)
     _add_hosts(commands)
@@ -227,7 +236,8 @@ def _renew(args: argparse.Namespace) -> int:
         names = [each.name for each in folder.read().current() if each.filed and each.holds(now)]
     results: list[dict[str, object]] = []
     # Looked at first: nothing is renewed for a document that does not take it.
-    before = Standing.read(args.snippet) if args.snippet and args.snippet.exists() else None
+    there = args.snippet and args.snippet.exists()
+    before = Standing.read(args.snippet, BROUGHT) if there else None
     for name in names:
         made, renewed = issuing.renew(folder, name, days=args.days, if_due=args.if_due)
         if args.snippet and (renewed or before is None):
@@ -272,6 +282,16 @@ def _show(args: argparse.Namespace) -> int:
     return 0
 
 
+def _give(args: argparse.Namespace) -> int:
+    register = _folder(args).read()
+    # All are looked at first: none is changed when one does not take them.
+    before = [Standing.read(path, TRUSTED) for path in dict.fromkeys(args.documents)]
+    for each in before:
+        snippet.write(each.path, snippet.trusting(register, each), replace=True)
+    line = f"{len(before)} documents; each host takes its own when it boots"
+    return _told(args, line, {"documents": [str(each.path) for each in before]})
+
+
 def _rotate(args: argparse.Namespace) -> int:
     folder = _folder(args)
     if args.use:
@@ -279,10 +299,13 @@ def _rotate(args: argparse.Namespace) -> int:
         following = "renew: bedplate pki renew --all, and each host that has enrolled"
     elif args.finish:
         register = rotating.finish(folder, force=args.force)
-        following = "give ca.pem and crl.pem to all hosts"
+        following = "give ca.pem and crl.pem to all hosts (bedplate pki give)"
     else:
         register = rotating.begin(folder)
-        following = "give ca.pem and crl.pem to all hosts; then bedplate pki rotate --use"
+        following = (
+            "give ca.pem and crl.pem to all hosts (bedplate pki give); then bedplate pki rotate"
+            " --use"
+        )
     stages = {each.ident: each.stage.value for each in register.authorities}
     line = ", ".join(f"{ident} {stage}" for ident, stage in stages.items())
     return _told(args, f"{args.folder}: {line}\nnow {following}", {"authorities": stages})

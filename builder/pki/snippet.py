@@ -39,6 +39,11 @@ def enrolling(register: Register, token: Token, secret: str, url: str) -> str:
     return _document(token.name, told)
 
 
+def trusting(register: Register, before: Standing) -> str:
+    """A document that is there, with the authorities and the lists of now."""
+    return before.with_texts(_trusted(register))
+
+
 def write(path: Path, text: str, *, replace: bool) -> None:
     """Put a document, which holds a secret, where only its owner reads it.
 

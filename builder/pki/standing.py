@@ -13,8 +13,9 @@ from cloudconfig.document import LIMITS
 from hostkit.document.source import Entry, Node, decode, parse, read_bytes
 from hostkit.document.source import Mapping as Section
 
-_ALWAYS = ("ca", "certificate", "key")
-_KEYS = (*_ALWAYS, "crl")  # a document may do without
+TRUSTED = ("ca",)
+BROUGHT = ("ca", "certificate", "key")
+_KEYS = (*BROUGHT, "crl")  # a document may do without a list
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,29 +30,26 @@ class _Value:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A document that brings a certificate along; `values` are in the order of its lines."""
+    """A document with the API's certificates; `values` are in the order of its lines."""
 
     path: Path
     lines: tuple[str, ...]
     values: tuple[_Value, ...]
 
     @classmethod
-    def read(cls, path: Path) -> Self:
-        """Look where its certificates are.
+    def read(cls, path: Path, needed: tuple[str, ...]) -> Self:
+        """Look where its certificates are, of which it has at least those `needed`.
 
         Raises:
-            PkiInputError: it brings none along, or not in lines of their own.
+            PkiInputError: one of them is not there, or not in lines of its own.
             InputError: it cannot be read, or is no YAML.
         """
         text = decode(read_bytes(path, LIMITS), path, LIMITS)
         lines = tuple(text.split("\n"))
         api = _inner(_inner(parse(text, path, LIMITS), "bedplate"), "api")
         found = {each.key.text: each for each in _entries(api) if each.key.text in _KEYS}
-        if missing := [key for key in _ALWAYS if key not in found]:
-            raise PkiInputError(
-                f"{path}: its bedplate.api has no {' and no '.join(missing)}; to have a document"
-                " of the certificates alone, give a name that is not there yet"
-            )
+        if missing := [key for key in needed if key not in found]:
+            raise PkiInputError(f"{path}: its bedplate.api has no {' and no '.join(missing)}")
         return cls(path, lines, tuple(_value(each, lines) for each in found.values()))
 
     def with_texts(self, texts: Mapping[str, str]) -> str:
@@ -59,7 +57,8 @@ class Standing:
         lines = list(self.lines)
         # From the end: the places before it hold.
         for each in reversed(self.values):
-            lines[each.first : each.last] = block(each.key, texts[each.key], each.indent)
+            if each.key in texts:
+                lines[each.first : each.last] = block(each.key, texts[each.key], each.indent)
         return "\n".join(lines)
 
 

@@ -2,10 +2,12 @@
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from builder import pki_cli
 from builder.config_cli import examine
@@ -96,6 +98,37 @@ def test_a_document_keeps_what_was_added_to_it() -> None:
     alone = Path("another.yaml").read_text().splitlines()
     assert alone[:4] == after.splitlines()[:4]
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_documents_are_given_what_is_trusted_now(capsys: pytest.CaptureFixture[str]) -> None:
+    pki("init")
+    pki("issue", "host", "web-1", "--snippet", "web-1.yaml")
+    pki("token", "web-2", "--url", "https://10.0.0.1:7444", "--snippet", "web-2.yaml")
+    paths = [Path("web-1.yaml"), Path("web-2.yaml")]
+    for path in paths:
+        path.write_text(path.read_text() + _REST)
+    before = [path.read_text() for path in paths]
+    pki("rotate")
+    assert pki("give", "web-1.yaml", "web-2.yaml") == 0
+    assert "2 documents" in capsys.readouterr().out
+    trusted = Path("pki/ca.pem").read_text()
+    for path, text in zip(paths, before, strict=True):
+        after = path.read_text()
+        assert examine(path) == []
+        assert yaml.safe_load(after)["bedplate"]["api"]["ca"] == trusted
+        pem = r"(?m)^ *(ca|crl): \|\n( {6}.*\n)+"
+        assert re.sub(pem, "", after) == re.sub(pem, "", text)
+
+
+def test_none_is_changed_when_one_takes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    pki("init")
+    pki("issue", "host", "web-1", "--snippet", "web-1.yaml")
+    before = Path("web-1.yaml").read_text()
+    Path("web-2.yaml").write_text("#cloud-config\nhostname: web-2\n")
+    pki("rotate")
+    assert pki("give", "web-1.yaml", "web-2.yaml") == 2
+    assert "web-2.yaml: its bedplate.api has no ca" in capsys.readouterr().err
+    assert Path("web-1.yaml").read_text() == before
 
 
 def test_what_is_no_key_of_the_document_is_not_put_into_it() -> None:

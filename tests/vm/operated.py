@@ -1,12 +1,15 @@
 """A host without a login, and who operates it by its API."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from builder.run import CommandError
 from builder.vm.wait import wait_until
+from metadata_servers import Answer, Request, Server, files
 from site_of_tests import BOOT_SECONDS, Guest
 from workstation import Workstation
 
@@ -60,3 +63,15 @@ class Operated:
                 return None
 
         wait_until(up, SECONDS, "the API")
+
+
+@contextmanager
+def sourcing(document: Path) -> Iterator[dict[str, str]]:
+    """A document as it is at each boot, by NoCloud over HTTP; the firmware's words that say so."""
+
+    def answer(request: Request) -> Answer:
+        found = {"user-data": document.read_bytes(), "meta-data": b"instance-id: i-1\n"}
+        return files(found)(request)
+
+    with Server(answer) as server:
+        yield {"serial": f"ds=nocloud;s=http://10.0.2.2:{server.port}/"}

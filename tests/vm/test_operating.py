@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import socket
 import ssl
 import tarfile
@@ -22,7 +23,7 @@ from builder.vm.wait import wait_until
 from faultserver import FaultServer
 from hostapi.port import PORT
 from image_registry import PASSWORD, USER, busybox
-from operated import REBOOT, SECONDS, Operated
+from operated import REBOOT, SECONDS, Operated, sourcing
 from site_of_tests import BOOT_SECONDS, PASSPHRASE, Guest, Site, guest_of, keep_figures
 from workstation import Workstation
 
@@ -77,13 +78,14 @@ def operated(
         )
         path = folder / "document.yaml"
         path.write_text(document)
+        firmware = stack.enter_context(sourcing(path))
         guest = stack.enter_context(
             guest_of(
                 site,
                 folder / "one",
                 image=site.release("1") / "bedplate_1.qcow2",
                 networks=(UserNetwork((Forward(22), Forward(PORT))),),
-                document=document,
+                firmware=firmware,
             )
         )
         guest.wait_until_good("1")
@@ -330,14 +332,46 @@ def test_override_check_and_stage(operated: Operated, server: FaultServer, offer
 
 
 def test_a_reboot_drains_and_is_waited_for(operated: Operated) -> None:
+    """It brings the next authority's certificate along, and ends an override."""
+    folder = operated.workstation.folder
+    for name in ("eve.pem", "eve.key", "ca.pem"):
+        shutil.copy2(folder / name, folder / f"former-{name}")
+    operated.workstation.pki("rotate")
+    operated.workstation.pki("give", str(operated.document))
+    operated.ask("override", "--channel", "beta")
+    wait_until(lambda: operated.answer("update")["override"], SECONDS, "the override")
     before = operated.answer("status")["host"]["boot_id"]
     operated.ask("reboot", *REBOOT)
+    assert operated.answer("update")["override"] is None
     found = operated.answer("status")
     assert found["host"]["boot_id"] != before
     assert found["host"]["version"] == "2"
     operated.guest.wait_until_good("2")
     assert len(operated.answer("boots")["boots"]) == 2
     assert "bedplate-reboot.service" in operated.ask("logs", "--boot", "-1")
+
+
+def test_the_next_authority_signs_for_a_host_that_enrolled(operated: Operated) -> None:
+    workstation, folder = operated.workstation, operated.workstation.folder
+    workstation.pki("rotate", "--use")
+    workstation.pki("renew", "--all")
+    # Who is trusted by both has had no gap; who knows the next one alone waits for the host.
+    assert operated.ask("status", who="former-eve")
+    assert operated.ask("status", who="eve")
+    former = (folder / "former-ca.pem").read_text()
+    following = folder / "next-ca.pem"
+    following.write_text((folder / "ca.pem").read_text().replace(former, ""))
+    with pytest.raises(CommandError, match="its certificate is not trusted"):
+        operated.ask("status", "--ca-file", str(following))
+    operated.ask("certificate", "renew")
+
+    def renewed() -> bool | None:
+        try:
+            return bool(operated.ask("status", "--ca-file", str(following)))
+        except CommandError:
+            return None
+
+    wait_until(renewed, SECONDS, "a certificate of the next authority")
 
 
 def test_a_crash_is_read(operated: Operated, tmp_path: Path) -> None:
@@ -376,7 +410,13 @@ def test_a_crash_is_read(operated: Operated, tmp_path: Path) -> None:
 
 
 def test_a_rollback(operated: Operated) -> None:
+    """Its boot is the end of the former authority, too."""
+    operated.workstation.pki("rotate", "--finish")
+    operated.workstation.pki("give", str(operated.document))
     operated.ask("rollback", *REBOOT)
+    ours = str(operated.workstation.folder / "ca.pem")
+    with pytest.raises(CommandError, match="refuses our certificate"):
+        operated.ask("status", "--ca-file", ours, who="former-eve")
     found = operated.answer("update")
     assert found["status"]["version"] == "1"
     assert [each["version"] for each in found["status"]["rejected"]] == ["2"]

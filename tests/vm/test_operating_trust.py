@@ -27,8 +27,7 @@ from builder.vm.config import Forward, UserNetwork
 from builder.vm.wait import wait_until
 from faultserver import FaultServer
 from hostapi.port import PORT
-from metadata_servers import Answer, Request, Server, files
-from operated import REBOOT, SECONDS, Operated
+from operated import REBOOT, SECONDS, Operated, sourcing
 from site_of_tests import Site, guest_of, stranger
 from workstation import Workstation, bedplate
 
@@ -102,21 +101,15 @@ def operated(
         certificate=textwrap.indent(extensions.certificate, " " * 6),
     )
     document.write_text(document.read_text() + more)
-
-    def source(request: Request) -> Answer:
-        """NoCloud's files, as they are now."""
-        found = {"user-data": document.read_bytes(), "meta-data": b"instance-id: i-1\n"}
-        return files(found)(request)
-
     with ExitStack() as stack:
-        port = stack.enter_context(Server(source)).port
+        firmware = stack.enter_context(sourcing(document))
         guest = stack.enter_context(
             guest_of(
                 site,
                 folder / "one",
                 image=site.release("1") / "bedplate_1.qcow2",
                 networks=(UserNetwork((Forward(22), Forward(PORT))),),
-                firmware={"serial": f"ds=nocloud;s=http://10.0.2.2:{port}/"},
+                firmware=firmware,
             )
         )
         guest.wait_until_good("1")
