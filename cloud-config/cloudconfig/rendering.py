@@ -1,6 +1,6 @@
 """A configuration and a machine's facts -> all that the host should be. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from cloudconfig.desired import Desired
@@ -9,16 +9,12 @@ from cloudconfig.model.files import folders
 from cloudconfig.model.top import CloudConfig
 from cloudconfig.render import (
     agents,
-    api,
-    etcd,
     extensions,
     files,
     hosts,
     kernel,
     lock,
     proxy,
-    registry,
-    storage,
     time,
     trust,
     units,
@@ -31,25 +27,10 @@ from hostkit.document.schema import Fault
 if TYPE_CHECKING:
     from cloudconfig.model.network import Network
 
+Render = Callable[[CloudConfig, Facts], Desired]
 # Accounts before the files that are theirs; a document's own files and units have the last word.
-_FAMILIES = (
-    users,
-    hosts,
-    time,
-    trust,
-    kernel,
-    proxy,
-    registry,
-    storage,
-    update,
-    lock,
-    agents,
-    api,
-    etcd,
-    extensions,
-    files,
-    units,
-)
+_FIRST = (users, hosts, time, trust, kernel, proxy)
+_LAST = (update, lock, agents, extensions, files, units)
 
 
 def render_all(
@@ -71,15 +52,38 @@ def render_all(
 
         desired += network.render(described)
     faults: list[Fault] = []
-    for family in _FAMILIES:
+    for render in _families(config):
         try:
-            desired += family.render(config, facts)
+            desired += render(config, facts)
         except RenderError as error:
             faults += error.faults
     faults += _clashes(config, desired)
     if faults:
         raise RenderError(*faults)
     return desired
+
+
+def _families(config: CloudConfig) -> Iterator[Render]:
+    """All that have something to say; those of sections that few have are imported for them."""
+    yield from (family.render for family in _FIRST)
+    ours = config.bedplate
+    if ours.registries or ours.signature_policy:
+        from cloudconfig.render import registry  # noqa: PLC0415
+
+        yield registry.render
+    if config.mounts or config.swap or config.disk_setup or config.fs_setup:
+        from cloudconfig.render import storage  # noqa: PLC0415
+
+        yield storage.render
+    if ours.api:
+        from cloudconfig.render import api  # noqa: PLC0415
+
+        yield api.render
+    if ours.etcd:
+        from cloudconfig.render import etcd  # noqa: PLC0415
+
+        yield etcd.render
+    yield from (family.render for family in _LAST)
 
 
 def _clashes(config: CloudConfig, desired: Desired) -> Iterator[Fault]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cloudconfig.model.coreos import Flannel
+from cloudconfig.model.flannel import Flannel
 from config_documents import ROOT, cloud_configs
 from overlay.network import parse
 from overlay.report import HeldLease, OuterInterface, Peer, State, Status, samples, to_plain

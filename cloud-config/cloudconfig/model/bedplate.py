@@ -18,17 +18,17 @@ from cloudconfig.kinds import (
     between,
 )
 from cloudconfig.manifests import manifest_problems
-from cloudconfig.model.api import API, Api
-from cloudconfig.model.cluster import CLUSTER, Cluster
-from cloudconfig.model.etcd import ETCD, EXTENSION, Etcd
-from cloudconfig.model.policy import SignaturePolicy
 from hostkit.document.kinds import Choice, Text
-from hostkit.document.schema import Fault, Kind, Later, ListOf, MapOf, Section, key
+from hostkit.document.schema import Fault, Later, ListOf, MapOf, Section, key
 from updater.version import CHANNEL_PATTERN
 
 if TYPE_CHECKING:
+    from cloudconfig.model.api import Api
+    from cloudconfig.model.cluster import Cluster
+    from cloudconfig.model.etcd import Etcd
     from cloudconfig.model.network import Network
 
+_ETCD = "etcd"  # the extension that brings it to a host
 NAME = Text("a name in lower case such as web", r"[a-z0-9]([a-z0-9.\-]{0,61}[a-z0-9])?")
 
 
@@ -168,23 +168,18 @@ def _manifest_problems(pod: Pod) -> Iterator[Fault]:
         yield Fault(f"{pod.name}: {wrong}", ("manifest",))
 
 
-def _network() -> Kind:
-    # As slow to import as the rest of the model.
-    from cloudconfig.model.network import NETWORK  # noqa: PLC0415
-
-    return NETWORK
-
-
 @dataclass(frozen=True, slots=True)
 class Bedplate:
     """Our own section."""
 
     update: Update | None = key(Section(Update, _update_problem), "Updates.", default=None)
-    api: Api | None = key(
-        API, "The API of this host, for `bedplate host`; else it has none.", default=None
+    api: "Api | None" = key(
+        Later("cloudconfig.model.api", "API"),
+        "The API of this host, for `bedplate host`; else it has none.",
+        default=None,
     )
     network: "Network | None" = key(
-        Later(_network),
+        Later("cloudconfig.model.network", "NETWORK"),
         "Interfaces and addresses: cloud-init's network-config, 1 or 2.",
         default=None,
     )
@@ -208,7 +203,7 @@ class Bedplate:
         default={},
     )
     signature_policy: str | None = key(
-        SignaturePolicy(),
+        Later("cloudconfig.model.policy", "POLICY"),
         "Which images are taken: `/etc/containers/policy.json`; else all. Where it wants sigstore's"
         " signatures, they are looked for beside the images in their registry.",
         default=None,
@@ -216,9 +211,15 @@ class Bedplate:
     extensions: tuple[Extension, ...] = key(
         ListOf(Section(Extension), identity="name"), "Signed system extensions.", default=()
     )
-    etcd: Etcd | None = key(ETCD, "This host as a member of an etcd cluster.", default=None)
-    cluster: Cluster | None = key(
-        CLUSTER, "The cluster in which this host runs pods and finds services.", default=None
+    etcd: "Etcd | None" = key(
+        Later("cloudconfig.model.etcd", "ETCD"),
+        "This host as a member of an etcd cluster.",
+        default=None,
+    )
+    cluster: "Cluster | None" = key(
+        Later("cloudconfig.model.cluster", "CLUSTER"),
+        "The cluster in which this host runs pods and finds services.",
+        default=None,
     )
     labels: Mapping[str, str] = key(
         MapOf(r"[A-Za-z0-9./_\-]{1,253}", LINE), "What this host is called by pods.", default={}
@@ -231,9 +232,9 @@ class Bedplate:
 
 
 def _cautions(bedplate: Bedplate) -> Iterator[Fault]:
-    if bedplate.etcd and EXTENSION not in {each.name for each in bedplate.extensions}:
+    if bedplate.etcd and _ETCD not in {each.name for each in bedplate.extensions}:
         yield Fault(
-            f"etcd without an extension {EXTENSION} in extensions: etcd runs only if an attached"
+            f"etcd without an extension {_ETCD} in extensions: etcd runs only if an attached"
             " disk brings that"
         )
 

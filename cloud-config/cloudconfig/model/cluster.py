@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cloudconfig.kinds import FILE, LINE, ORIGIN, ORIGINS, SECRET_LINE, Either
-from cloudconfig.model.coreos import Flannel
 from hostkit.document.kinds import Parsed
 from hostkit.document.schema import ListOf, Section, key
 
@@ -53,13 +52,6 @@ def _problems(cluster: Cluster) -> Iterator[str]:
         for name in _OF_ETCD:
             if getattr(cluster, name) is not None:
                 yield f"{name} without endpoints; without those all of etcd's are coreos.flannel's"
-
-
-def missing_endpoints(cluster: Cluster | None, flannel: Flannel | None) -> str | None:
-    """Why a cluster has no etcd, or None: it has its own, or the overlay's."""
-    if cluster is None or cluster.endpoints or (flannel and flannel.etcd_endpoints):
-        return None
-    return "bedplate.cluster without endpoints, and coreos.flannel has no etcd_endpoints to share"
 
 
 CLUSTER = Section(Cluster, lambda cluster: next(_problems(cluster), None))

@@ -4,26 +4,18 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from cloudconfig.install import links
-from cloudconfig.kinds import (
-    BASE_URL,
-    BOOLEAN,
-    ENDPOINTS,
-    FILE,
-    LINE,
-    ORIGINS,
-    SECRET,
-    SECRET_LINE,
-    UNIT,
-    Integer,
-    between,
-)
+from cloudconfig.kinds import BASE_URL, BOOLEAN, SECRET, UNIT
 from cloudconfig.verbs import UnitCommand
-from hostkit.document.kinds import Choice, Parsed, Text
-from hostkit.document.schema import Fault, ListOf, Section, key
+from hostkit.document.kinds import Choice, Text
+from hostkit.document.schema import Fault, Later, ListOf, Section, key
 from updater.version import CHANNEL_PATTERN
+
+if TYPE_CHECKING:
+    from cloudconfig.model.flannel import Flannel
+    from cloudconfig.model.locksmith import Locksmith
 
 
 class RebootStrategy(Enum):
@@ -107,131 +99,16 @@ class Update:
 
 
 @dataclass(frozen=True, slots=True)
-class Flannel:
-    """How the overlay agrees with others; see flannel's own options of these names."""
-
-    etcd_endpoints: str | None = key(ENDPOINTS, "URLs of etcd, with commas.", default=None)
-    etcd_cafile: PurePosixPath | None = key(
-        Parsed("a path", PurePosixPath), "The CA of etcd.", default=None
-    )
-    etcd_certfile: PurePosixPath | None = key(
-        Parsed("a path", PurePosixPath), "Our certificate.", default=None
-    )
-    etcd_keyfile: PurePosixPath | None = key(
-        Parsed("a path", PurePosixPath), "Its key.", default=None
-    )
-    etcd_prefix: str | None = key(LINE, "Where in etcd.", default=None)
-    etcd_username: str | None = key(LINE, "Who we are.", default=None)
-    etcd_password: str | None = key(SECRET_LINE, "And our word for it.", default=None)
-    ip_masq: bool | None = key(BOOLEAN, "Masquerade what leaves the network.", default=None)
-    subnet_file: PurePosixPath | None = key(
-        Parsed("a path", PurePosixPath), "Where the lease is written.", default=None
-    )
-    interface: str | None = key(LINE, "The outer interface, or its address.", default=None)
-    interface_regex: str | None = key(
-        LINE, "Where `interface` is not given: fits its name or address.", default=None
-    )
-    public_ip: str | None = key(LINE, "The address that others reach us by.", default=None)
-    public_ipv6: str | None = key(LINE, "And its like in IPv6.", default=None)
-    subnet_lease_renew_margin: int | None = key(
-        Integer(1, 1439),
-        "Stop traffic when only so many minutes of the lease are left; an hour.",
-        default=None,
-    )
-    subnet_ttl: float | None = key(
-        between(5, 604800), "How long a lease lives after its last renewal; a day.", default=None
-    )
-    network_config: str | None = key(
-        Text("text", limit=1 << 16),
-        "The network's configuration, in flannel's JSON, for an etcd that has none yet.",
-        default=None,
-    )
-    healthz_ip: str | None = key(
-        LINE, "Where `/healthz` is served; the loopback address.", default=None
-    )
-    healthz_port: int | None = key(
-        Integer(0, 65535), "The port of `/healthz`; without one there is none.", default=None
-    )
-
-
-def _flannel_problem(flannel: Flannel) -> str | None:
-    if flannel.network_config is None:
-        return None
-    # Seldom there, and most hosts have no overlay.
-    from overlay.network import NetworkConfigError, parse  # noqa: PLC0415
-
-    try:
-        parse(flannel.network_config.encode(), "network_config")
-    except NetworkConfigError as error:
-        return str(error)
-    return None
-
-
-_OF_ETCD = ("etcd_cafile", "etcd_certfile", "etcd_keyfile", "etcd_username", "etcd_password")
-_TOGETHER = (
-    ("window_start", "window_length"),
-    ("etcd_certfile", "etcd_keyfile"),
-    ("etcd_username", "etcd_password"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Locksmith:
-    """The reboot lock: only so many hosts of a group are down for an update at once."""
-
-    endpoint: str | None = key(
-        ORIGINS,
-        "URLs of etcd, with commas. Without them this key and the next five are as in"
-        " `bedplate.cluster`, else as in `coreos.flannel`, else it is a `bedplate.etcd` of the"
-        " host's own.",
-        default=None,
-    )
-    etcd_cafile: str | None = key(FILE, "The CA of etcd.", default=None)
-    etcd_certfile: str | None = key(FILE, "Our certificate.", default=None)
-    etcd_keyfile: str | None = key(FILE, "Its key.", default=None)
-    etcd_username: str | None = key(LINE, "Who we are.", default=None)
-    etcd_password: str | None = key(SECRET_LINE, "And our word for it.", default=None)
-    group: str | None = key(
-        Text("a group's name", r"(?!\.{1,2}$)[^\x00-\x1f\x7f]+", limit=128),
-        "The group of hosts that share the lock; else that of all who name none.",
-        default=None,
-    )
-    window_start: str | None = key(
-        Text(
-            "`HH:MM` or `Day HH:MM`",
-            r"((Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]* )?([01]?[0-9]|2[0-3]):[0-5][0-9]",
-        ),
-        "From when a host may reboot, UTC.",
-        default=None,
-    )
-    window_length: float | None = key(between(60, 86400), "And for how long.", default=None)
-
-
-def _locksmith_problem(locksmith: Locksmith) -> str | None:
-    for one, other in _TOGETHER:
-        if (getattr(locksmith, one) is None) != (getattr(locksmith, other) is None):
-            return f"{_dashed(one)} and {_dashed(other)} belong together"
-    alone = next((name for name in _OF_ETCD if getattr(locksmith, name) is not None), None)
-    if alone and locksmith.endpoint is None:
-        return f"{alone} without endpoint; without that all of etcd's are the cluster's"
-    return None
-
-
-def _dashed(name: str) -> str:
-    return name.replace("window_", "window-")
-
-
-@dataclass(frozen=True, slots=True)
 class Coreos:
     """CoreOS's own section."""
 
     units: tuple[Unit, ...] = key(UNITS, "Systemd units.", default=())
     update: Update | None = key(Section(Update), "Updates.", default=None)
-    flannel: Flannel | None = key(
-        Section(Flannel, _flannel_problem), "The overlay network.", default=None
+    flannel: "Flannel | None" = key(
+        Later("cloudconfig.model.flannel", "FLANNEL"), "The overlay network.", default=None
     )
-    locksmith: Locksmith | None = key(
-        Section(Locksmith, _locksmith_problem), "The reboot lock.", default=None
+    locksmith: "Locksmith | None" = key(
+        Later("cloudconfig.model.locksmith", "LOCKSMITH"), "The reboot lock.", default=None
     )
 
 

@@ -10,7 +10,6 @@ from cloudconfig.model.endpoints import LISTENING, REACHED, Endpoint, Endpoints,
 from hostkit.document.kinds import Choice, Parsed, Size, Text
 from hostkit.document.schema import Fault, MapOf, Section, key
 
-EXTENSION = "etcd"  # what brings etcd to a host
 _NAME = Text("a member's name such as etcd-1", r"[A-Za-z0-9][A-Za-z0-9._\-]{0,127}")
 _OWN_CLIENTS = (Endpoint("http", "127.0.0.1", 2379),)
 _OWN_PEERS = (Endpoint("http", "127.0.0.1", 2380),)

@@ -1,12 +1,17 @@
 """The reboot lock as both sections mean it: whether there is one, and in which etcd."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from cloudconfig.model.bedplate import Bedplate, Strategy
-from cloudconfig.model.cluster import Cluster
-from cloudconfig.model.coreos import Coreos, Flannel, Locksmith, RebootStrategy
-from cloudconfig.model.etcd import Etcd, member_of
+from cloudconfig.model.coreos import Coreos, RebootStrategy
 from hostkit.document.schema import Fault
+
+if TYPE_CHECKING:
+    from cloudconfig.model.cluster import Cluster
+    from cloudconfig.model.etcd import Etcd
+    from cloudconfig.model.flannel import Flannel
+    from cloudconfig.model.locksmith import Locksmith
 
 Settings = dict[str, str]
 # What reaches etcd, by the names that agents read (hostkit.settings).
@@ -39,7 +44,7 @@ def _ways(coreos: Coreos, bedplate: Bedplate) -> Iterator[Settings]:
         yield _of_member(bedplate.etcd)
 
 
-def of_locksmith(locksmith: Locksmith) -> Settings:
+def of_locksmith(locksmith: "Locksmith") -> Settings:
     """Etcd as `coreos.locksmith` says; there is none without an endpoint."""
     values = (
         *(locksmith.endpoint, locksmith.etcd_cafile),
@@ -49,7 +54,7 @@ def of_locksmith(locksmith: Locksmith) -> Settings:
     return _given(values)
 
 
-def of_cluster(cluster: Cluster) -> Settings:
+def of_cluster(cluster: "Cluster") -> Settings:
     """Etcd as `bedplate.cluster` says itself."""
     endpoints = cluster.endpoints or ""
     values = (
@@ -60,7 +65,7 @@ def of_cluster(cluster: Cluster) -> Settings:
     return _given(values)
 
 
-def of_flannel(flannel: Flannel) -> Settings:
+def of_flannel(flannel: "Flannel") -> Settings:
     """Etcd as `coreos.flannel` says."""
     paths = (flannel.etcd_cafile, flannel.etcd_certfile, flannel.etcd_keyfile)
     values = (
@@ -71,8 +76,10 @@ def of_flannel(flannel: Flannel) -> Settings:
     return _given(values)
 
 
-def _of_member(etcd: Etcd) -> Settings:
+def _of_member(etcd: "Etcd") -> Settings:
     """Etcd on the host itself, where it wants no certificates."""
+    from cloudconfig.model.etcd import member_of  # noqa: PLC0415 - as slow to import as its section
+
     listening = member_of(etcd, etcd.name or "").listen_clients
     for each in listening:
         if each.scheme == "http" and (each.local or each.everywhere):
@@ -106,6 +113,14 @@ def cautions(coreos: Coreos, bedplate: Bedplate) -> Iterator[Fault]:
             message = f"{name} does nothing: no strategy here takes the lock;"
             way = "coreos.update.reboot-strategy: etcd-lock does"
             yield Fault(f"{message} {way}", ("coreos", "locksmith", name))
+
+
+def missing_endpoints(cluster: "Cluster | None", flannel: "Flannel | None") -> Iterator[Fault]:
+    """Why a cluster has no etcd: neither its own, nor the overlay's."""
+    if cluster is None or cluster.endpoints or (flannel and flannel.etcd_endpoints):
+        return
+    message = "bedplate.cluster without endpoints, and coreos.flannel has no etcd_endpoints"
+    yield Fault(f"{message} to share", ("bedplate", "cluster"))
 
 
 def missing_etcd(coreos: Coreos, bedplate: Bedplate) -> Iterator[Fault]:

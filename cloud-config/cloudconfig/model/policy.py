@@ -31,6 +31,9 @@ class SignaturePolicy(Kind):
         return {"type": "string", "pattern": '"default"'}
 
 
+POLICY = SignaturePolicy()
+
+
 def policy_problem(text: str) -> str | None:
     """What podman, or a host without gpg, would not take of a policy."""
     try:

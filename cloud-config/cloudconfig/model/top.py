@@ -3,11 +3,11 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cloudconfig.kinds import BOOLEAN, HOSTNAME, TEXT
 from cloudconfig.model import lock, updates
 from cloudconfig.model.bedplate import BEDPLATE, Bedplate
-from cloudconfig.model.cluster import missing_endpoints
 from cloudconfig.model.coreos import COREOS, Coreos
 from cloudconfig.model.files import WRITE_FILES, WriteFile
 from cloudconfig.model.machine import (
@@ -21,19 +21,13 @@ from cloudconfig.model.machine import (
     PhoneHome,
     PowerState,
 )
-from cloudconfig.model.mounts import MOUNTS, Mount
-from cloudconfig.model.storage import (
-    DISK_SETUP,
-    FS_SETUP,
-    SWAP,
-    DiskLayout,
-    FileSystem,
-    Swap,
-    partition_problems,
-)
 from cloudconfig.model.users import GROUPS, SSH_KEY, USERS, User
 from hostkit.document.kinds import Choice, Text
-from hostkit.document.schema import Fault, ListOf, Section, key
+from hostkit.document.schema import Fault, Later, ListOf, Section, key
+
+if TYPE_CHECKING:
+    from cloudconfig.model.mounts import Mount
+    from cloudconfig.model.storage import DiskLayout, FileSystem, Swap
 
 _NO_PACKAGES = "there is no package manager: run it as a pod, or add a system extension"
 _NO_SCRIPTS = "there is no shell: write a unit (coreos.units) that starts a program, or a pod"
@@ -68,12 +62,20 @@ class CloudConfig:
     )
     ntp: Ntp | None = key(NTP, "Time servers.", default=None)
     ca_certs: CaCerts | None = key(CA_CERTS, "Certificate authorities.", default=None)
-    mounts: tuple[Mount, ...] = key(MOUNTS, "Lines of fstab(5), as lists.", default=())
-    swap: Swap | None = key(SWAP, "A swap file.", default=None)
-    disk_setup: Mapping[str, DiskLayout] = key(
-        DISK_SETUP, "Partitions of further disks.", default={}
+    mounts: "tuple[Mount, ...]" = key(
+        Later("cloudconfig.model.mounts", "MOUNTS"), "Lines of fstab(5), as lists.", default=()
     )
-    fs_setup: tuple[FileSystem, ...] = key(FS_SETUP, "File systems on them.", default=())
+    swap: "Swap | None" = key(
+        Later("cloudconfig.model.storage", "SWAP"), "A swap file.", default=None
+    )
+    disk_setup: "Mapping[str, DiskLayout]" = key(
+        Later("cloudconfig.model.storage", "DISK_SETUP"),
+        "Partitions of further disks.",
+        default={},
+    )
+    fs_setup: "tuple[FileSystem, ...]" = key(
+        Later("cloudconfig.model.storage", "FS_SETUP"), "File systems on them.", default=()
+    )
     power_state: PowerState | None = key(
         POWER_STATE, "What to do once all is applied, on an instance's first boot.", default=None
     )
@@ -153,11 +155,13 @@ IGNORED = {
 def _problems(config: CloudConfig) -> Iterator[Fault]:
     """What one section needs of another, or says otherwise."""
     coreos, bedplate = config.coreos, config.bedplate
-    if wrong := missing_endpoints(bedplate.cluster, coreos.flannel):
-        yield Fault(wrong, ("bedplate", "cluster"))
+    yield from lock.missing_endpoints(bedplate.cluster, coreos.flannel)
     yield from lock.missing_etcd(coreos, bedplate)
     yield from updates.contradictions(coreos, bedplate)
-    yield from partition_problems(config.fs_setup, config.disk_setup)
+    if config.fs_setup:
+        from cloudconfig.model.storage import partition_problems  # noqa: PLC0415 - as Later does
+
+        yield from partition_problems(config.fs_setup, config.disk_setup)
 
 
 def _cautions(config: CloudConfig) -> Iterator[Fault]:

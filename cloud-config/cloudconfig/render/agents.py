@@ -4,14 +4,17 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from cloudconfig.desired import Affects, Desired, Fetched, File
 from cloudconfig.facts import Facts
 from cloudconfig.model.bedplate import Pod
-from cloudconfig.model.cluster import Cluster
-from cloudconfig.model.coreos import Flannel
 from cloudconfig.model.lock import of_cluster, of_flannel
 from cloudconfig.model.top import CloudConfig
+
+if TYPE_CHECKING:
+    from cloudconfig.model.cluster import Cluster
+    from cloudconfig.model.flannel import Flannel
 
 FOLDER = PurePosixPath("/etc/bedplate")
 _PODS = (Affects("bedplate-pods.service"),)
@@ -31,7 +34,7 @@ def render(config: CloudConfig, _facts: Facts) -> Desired:
     return Desired(items=tuple(items))
 
 
-def _given(section: Flannel) -> dict[str, object]:
+def _given(section: "Flannel") -> dict[str, object]:
     """The keys of a section that the document gives; paths as text, times in seconds."""
     values = {each.name: getattr(section, each.name) for each in dataclasses.fields(section)}
     return {
@@ -41,7 +44,7 @@ def _given(section: Flannel) -> dict[str, object]:
     }
 
 
-def _cluster(cluster: Cluster, flannel: Flannel | None) -> dict[str, str]:
+def _cluster(cluster: "Cluster", flannel: "Flannel | None") -> dict[str, str]:
     """Etcd's settings under the overlay's names; those of the overlay itself if none are given."""
     shared = flannel if not cluster.endpoints else None
     found = of_flannel(shared) if shared else of_cluster(cluster)

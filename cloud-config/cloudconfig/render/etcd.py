@@ -69,10 +69,10 @@ def _settings(etcd: Etcd, member: Member, files: tuple[str, ...]) -> dict[str, s
     return settings | {name: f"/run/credentials/{UNIT}/{name}" for name in files}
 
 
-def files_of(etcd: Etcd | None) -> dict[str, str]:
+def files_of(etcd: Etcd) -> dict[str, str]:
     """The files that a member reads, by the names of etcd's options."""
     names = [f"{peer}{name}" for peer in ("", "peer_") for name in _FILES]
-    return {name: path for name in names if (path := getattr(etcd, name, None))}
+    return {name: path for name in names if (path := getattr(etcd, name))}
 
 
 def _joined(urls: Endpoints) -> str:

@@ -6,19 +6,21 @@ from cloudconfig.desired import Desired, Fetched, File
 from cloudconfig.facts import Facts
 from cloudconfig.model.files import WriteFile, decoded
 from cloudconfig.model.top import CloudConfig
-from cloudconfig.render import etcd
 
 
 def render(config: CloudConfig, _facts: Facts) -> Desired:
     """The files, those that are deferred last."""
     ordered = sorted(config.write_files, key=lambda file: file.defer)
-    read_by_etcd = etcd.files_of(config.bedplate.etcd).values()
-    return Desired(
-        items=tuple(
-            replace(_item(file), affects=etcd.AFFECTS if str(file.path) in read_by_etcd else ())
-            for file in ordered
+    items = tuple(_item(file) for file in ordered)
+    if config.bedplate.etcd:
+        from cloudconfig.render import etcd  # noqa: PLC0415 - seldom there, and slow to import
+
+        read = etcd.files_of(config.bedplate.etcd).values()
+        items = tuple(
+            replace(item, affects=etcd.AFFECTS) if str(item.path) in read else item
+            for item in items
         )
-    )
+    return Desired(items=items)
 
 
 def _item(file: WriteFile) -> File | Fetched:

@@ -9,7 +9,6 @@ from cloudconfig.model.top import CloudConfig
 from cloudconfig.model.updates import settings
 from cloudconfig.render.errors import RenderError
 from hostkit.document.schema import Fault
-from updater.config import ConfigError, Fragment, merge, parse_fragment, validate
 
 _PATH = PurePosixPath("/etc/bedplate/update.json")
 
@@ -40,6 +39,15 @@ def render(config: CloudConfig, _facts: Facts) -> Desired:
 
 def _check(content: bytes) -> None:
     """The updater's own reader has the last word; the image's defaults fill what is missing."""
+    # Only here: it is slow to import, and many documents say nothing of updates.
+    from updater.config import (  # noqa: PLC0415
+        ConfigError,
+        Fragment,
+        merge,
+        parse_fragment,
+        validate,
+    )
+
     image = Fragment(Path("image"), {"server": "https://updates.invalid", "channel": "stable"})
     try:
         validate(merge(image, parse_fragment(content, Path("bedplate.update"))))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hostkit.document.kinds import Choice, Text
-from hostkit.document.schema import Key, Kind, Part, Section, keys
+from hostkit.document.schema import Key, Kind, Part, Section, at_last, keys
 
 Pointer = tuple[str | int, ...]
 Paths = Mapping[type[object], str]  # where each model stands first, such as `coreos.units[]`
@@ -29,9 +29,9 @@ def walk(kind: Kind) -> Iterator[Found]:
 
 
 def _walk(part: Part, path: str, pointer: Pointer) -> Iterator[Found]:
-    pointer = (*pointer, *part.pointer)
-    yield Found(part.kind, path.removeprefix("."), pointer, part.names)
-    for inner in part.kind.parts():
+    pointer, kind = (*pointer, *part.pointer), at_last(part.kind)
+    yield Found(kind, path.removeprefix("."), pointer, part.names)
+    for inner in kind.parts():
         name = part.names.get(inner.path.removeprefix("."))
         yield from _walk(inner, path + (f".{name}" if name else inner.path), pointer)
 
@@ -86,9 +86,10 @@ def _by_reason(others: Mapping[str, str]) -> list[tuple[str, ...]]:
 
 
 def _key_holds(path: str, known: Key, paths: Paths) -> str:
-    if isinstance(known.kind, Section) and paths[known.kind.model] == path:
+    kind = at_last(known.kind)
+    if isinstance(kind, Section) and paths[kind.model] == path:
         return "see below"
-    return _holds(known.kind, paths)
+    return _holds(kind, paths)
 
 
 def _holds(kind: Kind, paths: Paths) -> str:

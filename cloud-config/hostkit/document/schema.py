@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import MISSING, dataclass, field
+from importlib import import_module
 from typing import Any
 
 from hostkit.document.source import Mapping as MappingNode
@@ -121,12 +122,18 @@ class Kind(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Later(Kind):
-    """A kind that `find` imports when a document has a value of it, for large ones that few have.
+    """A kind that is imported when a document has a value of it, for large ones that few have.
 
-    No value of it is secret as a whole.
+    It is called `name` in `module`. No value of it is secret as a whole.
     """
 
-    find: Callable[[], Kind]
+    module: str
+    name: str
+
+    def find(self) -> Kind:
+        """The kind itself."""
+        found: Kind = getattr(import_module(self.module), self.name)
+        return found
 
     @property
     def label(self) -> str:
@@ -143,6 +150,11 @@ class Later(Kind):
 
     def parts(self) -> tuple[Part, ...]:
         return self.find().parts()
+
+
+def at_last(kind: Kind) -> Kind:
+    """A kind, or what stands for it until later."""
+    return kind.find() if isinstance(kind, Later) else kind
 
 
 @dataclass(frozen=True, slots=True)
