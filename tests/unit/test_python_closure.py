@@ -123,7 +123,13 @@ def test_a_launcher_calls_its_function(tmp_path: Path, monkeypatch: pytest.Monke
     assert launcher.stat().st_mode & 0o777 == 0o755
     text = launcher.read_text()
     assert text.startswith("#!/usr/bin/python3 -IS\n")
-    plant(tmp_path, {"app_for_test/__init__.py": "", "app_for_test/cli.py": "main = lambda: 7\n"})
+    plant(
+        tmp_path,
+        {
+            "app_for_test/__init__.py": "",
+            "app_for_test/cli.py": "import gc\nmain = lambda: 7 if gc.isenabled() else 1\n",
+        },
+    )
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(SystemExit) as caught:
         exec(compile(text, str(launcher), "exec"), {})  # noqa: S102 - that is what a launcher is for
