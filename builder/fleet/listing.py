@@ -34,6 +34,7 @@ class HostRow:
     ready: int
     addresses: tuple[str, ...]
     labels: Mapping[str, str]
+    api_port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,7 @@ def hosts(view: View) -> tuple[HostRow, ...]:
             ready=sum(each.ready for each in mine),
             addresses=_cleaned(entry.value.addresses),
             labels=_clean_map(entry.value.labels),
+            api_port=entry.value.api_port,
         )
         for name, entry in sorted(view.hosts.items())
         for mine in [[each.value for (host, _), each in view.reports.items() if host == name]]

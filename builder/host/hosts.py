@@ -106,7 +106,7 @@ def chosen(rows: "Iterable[HostRow]", wanted: Mapping[str, str]) -> tuple[Target
         if wanted.items() <= row.labels.items():
             if not row.addresses:
                 raise BedplateError(f"{row.name}: it has told etcd no address; use --hosts FILE")
-            found.append(Target.parse(row.addresses[0], row.name))
+            found.append(replace(Target.parse(row.addresses[0], row.name), port=row.api_port))
     if not found:
         told = ",".join(f"{name}={value}" for name, value in wanted.items())
         raise BedplateError(f"no host in etcd has the labels {told}: `bedplate fleet get hosts`")

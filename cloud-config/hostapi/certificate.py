@@ -18,7 +18,7 @@ from pathlib import Path
 
 from hostapi import enrol, standing
 from hostapi.enrol import EnrolError
-from hostapi.port import PORT
+from hostapi.port import FOLDER, listened_at
 from hostapi.standing import Ask, Found, Source, View
 from updater import host
 from updater.console import read_facts
@@ -46,7 +46,7 @@ class Places:
     @property
     def document(self) -> Path:
         """What the document says."""
-        return self.root / "etc/bedplate/api"
+        return self.root / FOLDER
 
     @property
     def state(self) -> Path:
@@ -288,7 +288,7 @@ class Keeper:
         """Write what is in force, and let the API read it; its socket stays."""
         folder = self._places.runtime
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-        port = str(self._port())
+        port = str(listened_at(self._places.document))
         parts = [port.encode(), *(found.files[name] or b"-" for name in _FILES)]
         digest = hashlib.sha256(b"\0".join(parts)).hexdigest().encode()
         before = self._applied()
@@ -339,7 +339,9 @@ class Keeper:
     def _tell(self, found: InForce, fault: str) -> None:
         addresses = read_facts(host.Paths(self._places.root)).addresses
         address = standing.reached_by(found.certificate, addresses, socket.gethostname())
-        text = standing.note(found.certificate, address, self._port(), self._moment.now, fault)
+        text = standing.note(
+            found.certificate, address, listened_at(self._places.document), self._moment.now, fault
+        )
         self._write_note(text)
 
     def _write_note(self, text: str) -> None:
@@ -348,10 +350,6 @@ class Keeper:
         if _read(self._places.note) != data:
             self._places.note.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(self._places.note, data)
-
-    def _port(self) -> int:
-        data = _read(self._places.document / "port") or b""
-        return int(data) if data.strip().isdigit() else PORT
 
 
 def systemctl(argv: tuple[str, ...]) -> None:

@@ -216,15 +216,17 @@ def test_a_file_of_hosts_that_is_wrong_is_told(text: str, what: str, tmp_path: P
         hosts.of_file(tmp_path / "hosts")
 
 
-def row(name: str, *addresses: str, **labels: str) -> HostRow:
-    return HostRow(name, True, "", "7", 0, 0, addresses, labels)  # noqa: FBT003
+def row(name: str, *addresses: str, port: int = 7443, **labels: str) -> HostRow:
+    return HostRow(name, True, "", "7", 0, 0, addresses, labels, port)  # noqa: FBT003
 
 
 def test_hosts_are_chosen_by_all_of_their_labels() -> None:
     rows = [row("a", "192.0.2.1", role="web", zone="x"), row("b", "192.0.2.2", role="web")]
     assert [each.name for each in hosts.chosen(rows, {"role": "web"})] == ["a", "b"]
     (only,) = hosts.chosen(rows, hosts.labels("role=web,zone=x"))
-    assert (only.name, only.address) == ("a", "192.0.2.1")
+    assert (only.name, only.address, only.port) == ("a", "192.0.2.1", 7443)
+    (odd,) = hosts.chosen([row("d", "192.0.2.4", port=8443, role="web")], {"role": "web"})
+    assert odd.url == "https://192.0.2.4:8443"
     with pytest.raises(BedplateError, match="no host in etcd has the labels role=db"):
         hosts.chosen(rows, {"role": "db"})
     with pytest.raises(BedplateError, match="c: it has told etcd no address"):

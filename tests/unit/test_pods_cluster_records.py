@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etcd_model import EtcdModel
+from hostapi import port
 from hostkit.etcd import Change
 from podagent.cluster.hosts import MACHINE, host_labels, host_record
 from podagent.cluster.records import (
@@ -164,6 +165,15 @@ def test_labels_that_are_none_are_refused(root: Path) -> None:
         (root / "etc/bedplate/labels.json").write_text(bad)
         with pytest.raises(InputError, match=r"labels\.json"):
             host_labels(root, "host-1")
+
+
+def test_a_host_says_where_its_api_listens(tmp_path: Path) -> None:
+    assert port.listened_at(tmp_path) == port.PORT
+    (tmp_path / "port").write_text("8443\n")
+    record = host_record({}, [], [], api_port=port.listened_at(tmp_path))
+    assert decode(HostRecord, encode(record)).api_port == 8443
+    # One of a release that said nothing of it.
+    assert decode(HostRecord, b'{"labels":{},"addresses":[],"accepts":true}').api_port == port.PORT
 
 
 def test_a_host_says_why_it_takes_no_more() -> None:

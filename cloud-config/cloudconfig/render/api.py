@@ -21,6 +21,7 @@ _AFFECTS = (
     Affects("bedplate-api-certificate.service"),
     Affects("bedplate-api-certificate.timer"),
 )
+_PODS = Affects("bedplate-pods.service")  # the host's record in etcd names the port
 
 
 def render(config: CloudConfig, facts: Facts) -> Desired:
@@ -43,7 +44,7 @@ def render(config: CloudConfig, facts: Facts) -> Desired:
         }
         items.append(_file("enrol.json", json.dumps(told, indent=2) + "\n", secret=True))
     if api.port != PORT:
-        items.append(_file("port", f"{api.port}\n"))
+        items.append(File(FOLDER / "port", f"{api.port}\n".encode(), affects=(*_AFFECTS, _PODS)))
         # The empty one takes the image's away (systemd.socket(5)).
         text = f"[Socket]\nListenStream=\nListenStream={api.port}\n"
         items.append(File(_DROP_IN, text.encode(), affects=_AFFECTS))

@@ -14,6 +14,7 @@ import platform
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from hostapi.port import PORT
 from podagent.cluster.records import HostRecord
 from updater.errors import BedplateError, InputError
 from updater.host import parse_os_release
@@ -29,6 +30,8 @@ def host_record(
     addresses: Iterable[str],
     obstacles: Iterable[str],
     refused: Mapping[str, str] | None = None,
+    *,
+    api_port: int = PORT,
 ) -> HostRecord:
     """This host's record.
 
@@ -37,6 +40,7 @@ def host_record(
         addresses: likewise.
         obstacles: why it takes no further replicas, such as a drain.
         refused: see `HostRecord`; what is long is cut, for every host hears of it.
+        api_port: likewise.
     """
     why = "; ".join(obstacles)
     return HostRecord(
@@ -45,6 +49,7 @@ def host_record(
         accepts=not why,
         why=why,
         refused={name: text[:_LONGEST] for name, text in sorted((refused or {}).items())},
+        api_port=api_port,
     )
 
 

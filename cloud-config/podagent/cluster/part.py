@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from hostapi import port
 from hostkit.following import Post
 from hostkit.timing import Timing, boottime
 from podagent.cluster import reporting
@@ -99,6 +100,7 @@ class Part:
         self._settings = settings
         self._host = host or socket.gethostname()
         self._labels = host_labels(places.root, self._host)
+        self._api_port = port.listened_at(places.root / port.FOLDER)
         self._clock = clock
         self._former = Former(places.former)
         self._own_faults: dict[str, str] = {}
@@ -214,7 +216,8 @@ class Part:
         obstacles = [*intent.obstacles]
         if intent.stage is not None:
             obstacles.append("it is being drained")
-        return host_record(self._labels, own, obstacles, intent.refused)
+        labels, refused = self._labels, intent.refused
+        return host_record(labels, own, obstacles, refused, api_port=self._api_port)
 
     def _reports(
         self,

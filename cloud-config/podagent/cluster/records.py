@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field
 from typing import Any, TypeVar
 
+from hostapi.port import PORT
 from updater.errors import BedplateError
 
 ROOT = "/bedplate/"
@@ -60,7 +61,8 @@ class HostRecord:
     """A host, as it tells of itself; it lives as long as its key is there.
 
     `accepts` is whether it takes further replicas, else `why` says why not. `refused` is what is
-    wrong with manifests, by their keys in etcd or their files' names.
+    wrong with manifests, by their keys in etcd or their files' names. `api_port` is where its API
+    listens, if it has one.
     """
 
     labels: Mapping[str, str]
@@ -68,6 +70,7 @@ class HostRecord:
     accepts: bool
     why: str = ""
     refused: Mapping[str, str] = field(default_factory=dict)
+    api_port: int = PORT
 
 
 @dataclass(frozen=True, slots=True)
