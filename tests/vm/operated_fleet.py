@@ -24,8 +24,10 @@ SUBNETS = "/coreos.com/network/subnets/"
 _LINK_PROGRAM = str(PROJECT / "tests/vm/on_the_link.py")
 _PATIENT = Limits(connect_seconds=20, call_seconds=60)
 
-# What follows `bedplate.api`. A look each minute: the hosts are to find a release by themselves.
+_PORTS = {1: PORT, 2: 8443}  # of their APIs
+# What follows in `bedplate.api`. A look each minute: the hosts are to find a release by themselves.
 _DOCUMENT = """\
+    port: {port}
   update:
     server: "{updates}"
     channel: stable
@@ -69,9 +71,14 @@ class Host(Node):
         """Where the others of the link reach it."""
         return ADDRESS.format(self.number)
 
+    @property
+    def port(self) -> int:
+        """Where its API listens."""
+        return _PORTS[self.number]
+
     def ask(self, *words: str) -> str:
         """What `bedplate host` prints of it."""
-        return self._workstation.host(self.guest, self.name, *words)
+        return self._workstation.host(self.guest, self.name, *words, port=self.port)
 
     def answer(self, *words: str) -> dict[str, Any]:
         """The same as JSON."""
@@ -122,7 +129,9 @@ class Fleet:
         """What `bedplate host --label` prints."""
         settings = self.workstation.folder / "fleet.yaml"
         settings.write_text(f"endpoints: {self.nodes[0].etcd}\n")
-        ways = {f"{each.address}:{PORT}": each.guest.machine.port(PORT) for each in self.nodes}
+        ways = {
+            f"{each.address}:{each.port}": each.guest.machine.port(each.port) for each in self.nodes
+        }
         identity = str(self.workstation.folder / "ops.pem")
         return run(
             [
@@ -147,12 +156,13 @@ def running(site: Site, folder: Path, updates: str) -> Iterator[Fleet]:
             address = ADDRESS.format(number)
             document = workstation.document_of(f"node-{number}", url, address) + _DOCUMENT.format(
                 number=number,
+                port=_PORTS[number],
                 address=address,
                 updates=updates,
                 card=mac_address(machine_uuid(number), 1),
                 etcd=_ETCD if number == NUMBERS[0] else "",
             )
-            forwards = tuple(map(Forward, (22, PORT, ETCD_PORT)))
+            forwards = tuple(map(Forward, (22, _PORTS[number], ETCD_PORT)))
             guest = guest_of(
                 site,
                 folder / f"node-{number}",

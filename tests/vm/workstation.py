@@ -55,18 +55,20 @@ class Workstation:
         self.pki(*how, name, "--snippet", str(path))
         return path
 
-    def host(self, guest: Guest, name: str, *words: str, who: str = "ops") -> str:
-        """What `bedplate host` prints about a guest."""
-        return bedplate(*self.command(guest, name, *words, who=who))
+    def host(self, guest: Guest, name: str, *words: str, who: str = "ops", port: int = PORT) -> str:
+        """What `bedplate host` prints about a guest, whose API listens at `port`."""
+        return bedplate(*self.command(guest, name, *words, who=who, port=port))
 
     def many(self, hosts: Path, *words: str) -> str:
         """What `bedplate host --hosts` prints."""
         identity = str(self.folder / "ops.pem")
         return bedplate("host", "--hosts", str(hosts), *words, "--identity", identity)
 
-    def command(self, guest: Guest, name: str, *words: str, who: str = "ops") -> tuple[str, ...]:
+    def command(
+        self, guest: Guest, name: str, *words: str, who: str = "ops", port: int = PORT
+    ) -> tuple[str, ...]:
         """The arguments of `bedplate` that ask a guest."""
-        address = f"127.0.0.1:{guest.machine.port(PORT)}"
+        address = f"127.0.0.1:{guest.machine.port(port)}"
         identity = str(self.folder / f"{who}.pem")
         return ("host", address, *words, "--name", name, "--identity", identity)
 
