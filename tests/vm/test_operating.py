@@ -63,6 +63,8 @@ def operated(
 ) -> Iterator[Operated]:
     """A good host of release 1 that has enrolled by itself, and runs a pod."""
     folder = tmp_path_factory.mktemp("host")
+    # Not another test's: the host looks there by itself, and goes back to no older metadata.
+    server.set_folder(site.blank)
     workstation = Workstation.make(folder / "pki")
     with ExitStack() as stack:
         url = stack.enter_context(workstation.issuing())

@@ -84,13 +84,29 @@ def extensions(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(scope="module")
+def updates(server: FaultServer, site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository that offers what the host has, and will have its root changed."""
+    path = tmp_path_factory.mktemp("updates") / "repository"
+    folder = site.repository(path, site.release("1"))
+    server.set_rules()
+    server.set_folder(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
 def operated(
     site: Site,
     server: FaultServer,
+    updates: Path,
     extensions: Extensions,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Operated]:
-    """A good host of release 1, whose document brings its certificate along."""
+    """A good host of release 1, whose document brings its certificate along.
+
+    It looks for updates by itself, so they are there before it is: it would not believe older
+    metadata than it has seen, such as those of another test's repository.
+    """
+    assert updates.is_dir()
     folder = tmp_path_factory.mktemp("host")
     workstation = Workstation.make(folder / "pki")
     document = workstation.brought(_NAME, _ADDRESS)
@@ -116,16 +132,6 @@ def operated(
         found = Operated(_NAME, guest, workstation, document)
         found.wait_until_up()
         yield found
-
-
-@pytest.fixture(scope="module")
-def updates(server: FaultServer, site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository that offers what the host has, and will have its root changed."""
-    path = tmp_path_factory.mktemp("updates") / "repository"
-    folder = site.repository(path, site.release("1"))
-    server.set_rules()
-    server.set_folder(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
