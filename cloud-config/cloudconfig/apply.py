@@ -78,7 +78,18 @@ class Applier:
             flags = () if change.reaction is Reaction.START else self._flags
             self._systemctl((change.reaction.value, *flags, change.unit))
         elif isinstance(change, Run):
-            self._systemctl((change.verb.value, *self._flags, change.unit))
+            self._run(change)
+
+    def _run(self, change: Run) -> None:
+        argv = (change.verb.value, *self._flags, change.unit)
+        try:
+            self._systemctl(argv)
+        except BedplateError:
+            if not self._flags:
+                raise
+            # It was perhaps written in the very instant in which systemd last read the folder.
+            self._systemctl(("daemon-reload",))
+            self._systemctl(argv)
 
     def _put(self, change: Put) -> None:
         item = change.item

@@ -55,7 +55,11 @@ def observe(desired: Desired, memory: Memory, places: Places, *, booting: bool) 
     wanted = {item.path for item in desired.items}
     files = _seen((path, places.on_host(path)) for path in wanted | memory.managed.keys())
     originals = _seen((path, places.original(path)) for path in wanted | memory.managed.keys())
-    return Observed(files, memory.managed, originals, memory.commands, booting=booting)
+    names = {path.name for path in wanted}
+    units = frozenset(
+        name for name in names for folder in _UNIT_FOLDERS if (places.root / folder / name).exists()
+    )
+    return Observed(files, memory.managed, originals, memory.commands, booting=booting, units=units)
 
 
 def _seen(paths: Iterable[tuple[PurePosixPath, Path]]) -> Mapping[PurePosixPath, Seen]:

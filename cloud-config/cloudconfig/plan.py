@@ -49,7 +49,8 @@ class Observed:
     """A host, as far as a configuration may change it.
 
     `files` holds what is at the desired paths and at those `managed` by the configuration before;
-    `originals` what was there before any configuration came.
+    `originals` what was there before any configuration came; `units` are the names of those
+    desired units that the image or an extension has as well.
     """
 
     files: Mapping[PurePosixPath, Seen] = field(default_factory=dict)
@@ -57,6 +58,7 @@ class Observed:
     originals: Mapping[PurePosixPath, Seen] = field(default_factory=dict)
     commands: frozenset[Command] = frozenset()
     booting: bool = False  # nothing of the configuration runs yet
+    units: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,6 @@ def make_plan(desired: Desired, observed: Observed) -> tuple[Change, ...]:
         if path in observed.files
     ]
     stopped = _stopped(drops)
-    changed = [put.item.path for put in puts] + [drop.path for drop in drops]
     changes: list[Change] = [*stopped, *puts, *drops]
     changes += [SetHostname(name) for name in _hostname(puts, drops)]
     gone = {each.unit for each in stopped}
@@ -135,7 +136,7 @@ def make_plan(desired: Desired, observed: Observed) -> tuple[Change, ...]:
     # An extension may bring units, so it is merged before they are read.
     merges = [each for each in reactions if each.unit == _MERGE]
     changes += merges
-    if merges or any(path.is_relative_to(folder) for path in changed for folder in _MANAGER):
+    if merges or _outdated(puts, drops, observed):
         changes.append(ReloadManager(_wanted(puts)))
     changes += [each for each in reactions if each.unit != _MERGE]
     changes += _commands(desired, observed, {each.unit for each in affects})
@@ -192,6 +193,24 @@ def _is_so(item: File | Link | Fetched, seen: Seen | None) -> bool:
 def _is_owned(item: File | Fetched, seen: Seen) -> bool:
     uid, gid = map(str, seen.ids or ("", ""))
     return item.owner in {seen.owner, uid} and item.group in {seen.group, gid}
+
+
+def _outdated(puts: Iterable[Put], drops: Iterable[Drop], observed: Observed) -> bool:
+    """Whether systemd has read what is changed, and so has to read it again.
+
+    That takes a small host two seconds. A unit of which it has not even heard at boot needs none:
+    systemd looks for it when it is started, as its folder has changed since (src/core/manager.c,
+    manager_unit_cache_should_retry_load).
+    """
+    changed = [put.item.path for put in puts if not (observed.booting and _is_new(put, observed))]
+    changed += [drop.path for drop in drops]
+    return any(path.is_relative_to(folder) for path in changed for folder in _MANAGER)
+
+
+def _is_new(put: Put, observed: Observed) -> bool:
+    path = put.item.path
+    unit = path.parent == _MANAGER[0] and not isinstance(put.item, Link)
+    return unit and put.was is None and path.name not in observed.units
 
 
 def _wanted(puts: Iterable[Put]) -> tuple[str, ...]:

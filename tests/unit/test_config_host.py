@@ -14,6 +14,7 @@ from cloudconfig.host import Stage
 from cloudconfig.places import Places
 from cloudconfig.report import ConfigStatus, InForce
 from played_root import play_root
+from updater.errors import BedplateError
 
 SECRET = "hunter2"  # noqa: S105
 GOOD = f"""\
@@ -33,6 +34,7 @@ class Kit:
 
     root: Path
     told: list[str] = field(default_factory=list)
+    overlooked: bool = False  # systemd has not seen the new unit
 
     @property
     def places(self) -> Places:
@@ -66,6 +68,8 @@ class Kit:
 
     def _systemctl(self, argv: tuple[str, ...]) -> None:
         self.told.append(" ".join(argv))
+        if self.overlooked and "daemon-reload" not in self.told:
+            raise BedplateError("Unit web.service not found.")
 
     def read(self, path: str) -> str:
         return (self.root / path).read_text()
@@ -77,6 +81,23 @@ def kit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kit:
     made = Kit(tmp_path)
     made.image()
     return made
+
+
+def test_a_unit_of_the_image_is_read_anew(kit: Kit) -> None:
+    kit.give(GOOD)
+    of_image = kit.root / "usr/lib/systemd/system/web.service"
+    of_image.parent.mkdir(parents=True, exist_ok=True)
+    of_image.touch()
+    assert kit.run().good
+    assert kit.told == ["daemon-reload", "start --no-block web.service"]
+
+
+def test_a_unit_that_systemd_overlooked_is_started_all_the_same(kit: Kit) -> None:
+    kit.give(GOOD)
+    kit.overlooked = True
+    assert kit.run().good
+    start = "start --no-block web.service"
+    assert kit.told == [start, "daemon-reload", start]
 
 
 def test_a_host_without_a_document_has_the_defaults(kit: Kit) -> None:
@@ -94,10 +115,7 @@ def test_a_document_is_applied_and_remembered(kit: Kit) -> None:
     assert kit.read("etc/motd") == "hello"
     assert kit.read("etc/hostname") == "web-1\n"
     assert (kit.root / "var/lib/app/config").stat().st_mode & 0o777 == 0o600
-    assert kit.told == [
-        "daemon-reload",
-        "start --no-block web.service",
-    ]
+    assert kit.told == ["start --no-block web.service"]
     assert report.read(kit.places) == status
     assert 'configuration="document"} 1' in kit.read("run/bedplate/metrics/config.prom")
     last = store.load_last_good(kit.places)

@@ -143,6 +143,26 @@ def test_what_a_target_of_the_boot_wants_is_started() -> None:
     assert ReloadManager(("a.mount", "b.service")) in make_plan(Desired(items=links), Observed())
 
 
+def test_systemd_reads_a_unit_by_itself_that_it_does_not_know() -> None:
+    folder = UNIT.parent
+    unit, link = File(UNIT, b"[Service]\n"), Link(folder / "basic.target.wants/a", "../a")
+    alone, booting = Desired(items=(unit,)), Observed(booting=True)
+
+    def reloads(desired: Desired, observed: Observed) -> bool:
+        return any(isinstance(each, ReloadManager) for each in make_plan(desired, observed))
+
+    assert not reloads(alone, booting)
+    assert reloads(alone, Observed())
+    assert reloads(alone, replace(booting, units=frozenset({UNIT.name})))
+    assert reloads(alone, replace(booting, files={UNIT: Seen(b"other")}))
+    assert reloads(alone, replace(booting, files={UNIT: Seen()}, managed={UNIT: ()}))
+    assert reloads(Desired(items=(unit, link)), booting)
+    piece = File(folder / "web.service.d/x.conf", b"[Service]\n")
+    assert reloads(Desired(items=(piece,)), booting)
+    mask = Link(UNIT, "/dev/null")
+    assert reloads(Desired(items=(mask,)), booting)
+
+
 def test_an_extension_is_merged_before_units_are_read() -> None:
     start = Reaction.START
     affects = (Affects("systemd-sysext.service", start), Affects("x.target", start))
