@@ -49,7 +49,10 @@ class Standing:
         api = _inner(_inner(parse(text, path, LIMITS), "bedplate"), "api")
         found = {each.key.text: each for each in _entries(api) if each.key.text in _KEYS}
         if missing := [key for key in needed if key not in found]:
-            raise PkiInputError(f"{path}: its bedplate.api has no {' and no '.join(missing)}")
+            raise PkiInputError(
+                f"{path}: its bedplate.api has no {' and no '.join(missing)}; pki issue, renew and"
+                " token write a document that has, by --snippet with a name that is not there yet"
+            )
         return cls(path, lines, tuple(_value(each, lines) for each in found.values()))
 
     def with_texts(self, texts: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network, ip_network
+from itertools import islice
 from pathlib import Path
 
 from etcd_server import Cluster
@@ -184,15 +185,18 @@ class Stream:
 
 @contextmanager
 def streaming(source: Namespace, address: object) -> Iterator[Stream]:
-    """Ping all the time; the stream's numbers are there after the context."""
-    command = source.argv(["ping", "-n", "-q", "-i", "0.1", str(address)])
+    """Ping all the time, until five are answered; the numbers are there after the context."""
+    command = source.argv(["ping", "-n", "-i", "0.1", "-w", "60", str(address)])
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as ping:
         stream = Stream()
         try:
             yield stream
         finally:
+            assert ping.stdout is not None
+            # An agent may be back sooner; where nothing is answered, -w ends it.
+            sum(1 for _ in islice((line for line in ping.stdout if "bytes from" in line), 5))
             ping.send_signal(signal.SIGINT)
-            output = ping.communicate(timeout=10)[0]
+            output = ping.stdout.read()
         found = re.search(r"([0-9]+) packets transmitted, ([0-9]+) received", output)
         assert found, output
         stream.answered = int(found[2])

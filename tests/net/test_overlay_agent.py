@@ -260,7 +260,7 @@ def test_an_agent_that_is_started_again_cuts_no_traffic(
         one.wait(lambda it: it.status_inode != before, "a new status")
         one.wait_ready()
     assert one.subnet == subnet
-    assert stream.answered > 1  # an agent may be back after three of them
+    assert stream.answered > 3
     assert stream.lost == 0
 
 

@@ -84,13 +84,10 @@ def extensions(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture(scope="module")
-def updates(server: FaultServer, site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def updates(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository that offers what the host has, and will have its root changed."""
     path = tmp_path_factory.mktemp("updates") / "repository"
-    folder = site.repository(path, site.release("1"))
-    server.set_rules()
-    server.set_folder(folder)
-    return folder
+    return site.repository(path, site.release("1"))
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +103,8 @@ def operated(
     It looks for updates by itself, so they are there before it is: it would not believe older
     metadata than it has seen, such as those of another test's repository.
     """
-    assert updates.is_dir()
+    server.set_rules()
+    server.set_folder(updates)
     folder = tmp_path_factory.mktemp("host")
     workstation = Workstation.make(folder / "pki")
     document = workstation.brought(_NAME, _ADDRESS)

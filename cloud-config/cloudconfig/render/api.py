@@ -12,9 +12,10 @@ from cloudconfig.desired import Affects, Desired, File
 from cloudconfig.facts import Facts
 from cloudconfig.model.top import CloudConfig
 from cloudconfig.render.hosts import name_of
+from hostapi import port
 from hostapi.port import PORT
 
-FOLDER = PurePosixPath("/etc/bedplate/api")
+FOLDER = PurePosixPath("/") / port.FOLDER
 _DROP_IN = PurePosixPath("/etc/systemd/system/bedplate-api.socket.d/50-port.conf")
 # A run that is under way has read the old files; one that is not is for the timer to start.
 _AFFECTS = (
