@@ -37,6 +37,6 @@ class Facts:
     group: str = ""
     units: Mapping[str, str] = field(default_factory=dict)  # texts of the image's own units
     ca_bundle: bytes = field(default=b"", repr=False)
-    time_zones: frozenset[str] | None = None  # None: not known here, so anything goes
+    time_zones: frozenset[str] | None = None  # the wanted one, or all; None: anything goes
     memory: int = 0  # bytes
     developer: bool = True  # whether the developer extension is there, or may be

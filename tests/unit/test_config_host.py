@@ -215,6 +215,22 @@ def test_a_broken_document_leaves_the_last_good_one_in_force(kit: Kit, broken: s
     assert last.document.decode() == GOOD
 
 
+def test_the_time_zones_of_the_host_are_what_counts(kit: Kit) -> None:
+    for zone in ("UTC", "Europe/Berlin"):
+        path = kit.root / "usr/share/zoneinfo" / zone
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    kit.give("#cloud-config\ntimezone: Europe/Berlin\n")
+    assert kit.run().good
+    assert (kit.root / "etc/localtime").readlink() == Path("../usr/share/zoneinfo/Europe/Berlin")
+    kit.give("#cloud-config\ntimezone: Europe/Berln\n")
+    (fault,) = kit.run().faults
+    assert fault.endswith("did you mean 'Europe/Berlin'?")
+    kit.give("#cloud-config\ntimezone: Europe\n")
+    (fault,) = kit.run().faults
+    assert "the image has no time zone 'Europe'" in fault
+
+
 def test_what_only_a_host_can_tell_is_told_at_once_in_its_place(kit: Kit) -> None:
     kit.give(
         "#cloud-config\n"
