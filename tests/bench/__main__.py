@@ -6,12 +6,24 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from builder import pipeline
 from builder.definition.load import load
 from builder.report import Reporter, emit_json
 from builder.steps.toolbox import tool_tree, toolbox
 from updater.errors import BedplateError
 
-from . import config, delta, host, overlay, pods_agent, pods_plan, pods_services, release, staging
+from . import (
+    config,
+    delta,
+    document,
+    host,
+    overlay,
+    pods_agent,
+    pods_plan,
+    pods_services,
+    release,
+    staging,
+)
 from .figures import MB, Figure, Unit, of_vms, table, to_plain
 
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -74,6 +86,8 @@ def _measure(args: argparse.Namespace, work: Path) -> list[Figure]:
         figures.append(Figure("root 1 -> 2, whole image, zstd -19", whole, Unit.BYTES))
     with reporter.step("a host, booted twice"):
         figures += host.figures(new.folder, tree, cache, work)
+    with reporter.step("hosts with a document and without"):
+        figures += _document(tree, cache, work / "document")
     with reporter.step("staging"):
         figures += _speeds(staging.measure(old, new, work))
     with reporter.step("cloud-configs"):
@@ -81,6 +95,12 @@ def _measure(args: argparse.Namespace, work: Path) -> list[Figure]:
     figures += _pods(reporter, cache)
     figures += _overlay(reporter, cache)
     return figures + of_vms(_PROJECT / "build/vm-figures.json")
+
+
+def _document(tree: Path, cache: Path, work: Path) -> list[Figure]:
+    work.mkdir()
+    options = pipeline.Options(work / "build", cache, release.made_trust(work))
+    return document.figures(_PROJECT / "images/base.yaml", options, tree, work)
 
 
 def _pods(reporter: Reporter, cache: Path) -> list[Figure]:

@@ -70,7 +70,7 @@ def build_two(project: Path, cache: Path, work: Path, *, cold: bool) -> Builds:
     for name in ("cloud-config", "images", "updater"):
         shutil.copytree(project / name, work / name)
     definition, output = work / "images/base.yaml", work / "build"
-    trust = _trust(work)
+    trust = made_trust(work)
     started = time.monotonic()
     cache = work / "cold-cache" if cold else cache
     old = _build(definition, "1", pipeline.Options(output, cache, trust))
@@ -86,7 +86,8 @@ def _build(definition: Path, version: str, options: pipeline.Options) -> pipelin
     return pipeline.build(load(definition, overrides={"version": version}), options, Reporter())
 
 
-def _trust(work: Path) -> Trust:
+def made_trust(work: Path) -> Trust:
+    """Keys and a repository in `work`, and what an image holds of them."""
     keys, repository = work / "keys", work / "repository"
     generate(keys, list(DEFAULT_KEY_NAMES), _PASSPHRASE, _CHEAP)
     generate_pair(keys, EXTENSIONS, _PASSPHRASE, _CHEAP)
