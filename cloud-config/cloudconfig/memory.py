@@ -4,6 +4,7 @@ Paths below /var outlive a boot and so does their list; everything else is forgo
 """
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -57,7 +58,14 @@ def save(memory: Memory, places: Places) -> None:
         # The status beside it is for anybody.
         mode = 0o711 if folder == places.runtime else 0o700
         folder.mkdir(mode=mode, parents=True, exist_ok=True)
-        write_atomic(folder / "memory.json", json.dumps(document).encode(), mode=0o600)
+        _write(folder / "memory.json", json.dumps(document).encode())
+
+
+def _write(path: Path, data: bytes) -> None:
+    with suppress(OSError):
+        if path.read_bytes() == data:
+            return  # most boots change nothing, and a disk takes its time
+    write_atomic(path, data, mode=0o600)
 
 
 def _managed(document: dict[str, Any]) -> Managed:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cloudconfig.model.top import CloudConfig
 
 _UNIT_FOLDERS = ("usr/lib/systemd/system", "run/extensions/usr/lib/systemd/system")
+_MEMORY_STEP = 64 << 20
 # The developer extension, and the disk that it comes on before it is merged.
 _DEVELOPER = ("usr/lib/bedplate-developer", "dev/disk/by-label/BEDPLATE_EXT")
 
@@ -80,7 +81,7 @@ def facts(config: "CloudConfig", memory: Memory, places: Places) -> Facts:
         },
         ca_bundle=bundle.content if config.ca_certs else b"",
         time_zones=_time_zones(config.timezone, places.root) if config.timezone else None,
-        memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        memory=_memory(),
         developer=_developer(places),
     )
 
@@ -88,9 +89,17 @@ def facts(config: "CloudConfig", memory: Memory, places: Places) -> Facts:
 def release_facts(memory: Memory, places: Places) -> tuple[str, ...]:
     """What a rendered document depends on besides the document: the release, its accounts."""
     release = _text(places.root / "proc/cmdline") + _text(places.root / "usr/lib/os-release")
-    pages = os.sysconf("SC_PHYS_PAGES")
     accounts = _passwd(memory, places), _group(places)
-    return release, *accounts, str(pages), str(_developer(places))
+    return release, *accounts, str(_memory()), str(_developer(places))
+
+
+def _memory() -> int:
+    """The machine's memory in bytes, rounded up: a kernel counts what firmware has left it.
+
+    That is a page more or less from one boot to the next.
+    """
+    size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return -(-size // _MEMORY_STEP) * _MEMORY_STEP
 
 
 def _developer(places: Places) -> bool:

@@ -9,7 +9,8 @@ from textwrap import indent
 import pytest
 
 import tls_server
-from cloudconfig import host, intake, memory, report, store
+from cloudconfig import host, intake, memory, observe, report, store
+from cloudconfig.document import read_document
 from cloudconfig.host import Stage
 from cloudconfig.places import Places
 from cloudconfig.report import ConfigStatus, InForce
@@ -213,6 +214,28 @@ def test_a_broken_document_leaves_the_last_good_one_in_force(kit: Kit, broken: s
     last = store.load_last_good(kit.places)
     assert last is not None
     assert last.document.decode() == GOOD
+
+
+def test_a_page_more_or_less_is_the_same_machine(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Firmware keeps some for itself, and not always as many; swap is as large as memory."""
+    pages = iter((245_997, 245_996, 245_996, 245_997))
+    sizes = {"SC_PAGE_SIZE": lambda: 4096, "SC_PHYS_PAGES": lambda: next(pages)}
+    monkeypatch.setattr("os.sysconf", lambda name: sizes[name]())
+    config = read_document(GOOD.encode(), Path("x")).config
+    first, second = (observe.facts(config, memory.Memory(), kit.places).memory for _ in range(2))
+    assert first == second == 1 << 30
+    once, again = (observe.release_facts(memory.Memory(), kit.places) for _ in range(2))
+    assert once == again
+
+
+def test_what_is_remembered_already_is_not_written_again(kit: Kit) -> None:
+    kit.give(GOOD)
+    kit.run()
+    path = kit.root / "var/lib/bedplate/config/memory.json"
+    before = path.stat().st_ino
+    kit.reboot()
+    kit.run()
+    assert path.stat().st_ino == before
 
 
 def test_the_time_zones_of_the_host_are_what_counts(kit: Kit) -> None:
