@@ -219,8 +219,11 @@ def test_a_broken_document_leaves_the_last_good_one_in_force(kit: Kit, broken: s
 def test_a_page_more_or_less_is_the_same_machine(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
     """Firmware keeps some for itself, and not always as many; swap is as large as memory."""
     pages = iter((245_997, 245_996, 245_996, 245_997))
-    sizes = {"SC_PAGE_SIZE": lambda: 4096, "SC_PHYS_PAGES": lambda: next(pages)}
-    monkeypatch.setattr("os.sysconf", lambda name: sizes[name]())
+
+    def sysconf(name: str) -> int:
+        return next(pages) if name == "SC_PHYS_PAGES" else 4096
+
+    monkeypatch.setattr("os.sysconf", sysconf)
     config = read_document(GOOD.encode(), Path("x")).config
     first, second = (observe.facts(config, memory.Memory(), kit.places).memory for _ in range(2))
     assert first == second == 1 << 30
