@@ -237,6 +237,7 @@ def test_what_is_remembered_already_is_not_written_again(kit: Kit) -> None:
     path = kit.root / "var/lib/bedplate/config/memory.json"
     before = path.stat().st_ino
     kit.reboot()
+    kit.give(GOOD)
     kit.run()
     assert path.stat().st_ino == before
 
