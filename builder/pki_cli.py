@@ -288,7 +288,8 @@ def _give(args: argparse.Namespace) -> int:
     before = [Standing.read(path, TRUSTED) for path in dict.fromkeys(args.documents)]
     for each in before:
         snippet.write(each.path, snippet.trusting(register, each), replace=True)
-    line = f"{len(before)} documents; each host takes its own when it boots"
+    count = f"{len(before)} document{'s' if len(before) > 1 else ''}"
+    line = f"{count}; each host takes its own when it boots"
     return _told(args, line, {"documents": [str(each.path) for each in before]})
 
 

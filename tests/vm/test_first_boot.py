@@ -64,6 +64,18 @@ def test_the_esp_is_not_mounted(guest: Guest) -> None:
     assert "vfat" not in guest.host.check_output("findmnt -rno FSTYPE")
 
 
+def test_disks_have_the_links_that_somebody_names_them_by(guest: Guest) -> None:
+    """Each link is a unit of systemd's, which each boot has to make (docs/adr/0058)."""
+    found = guest.host.check_output("find /dev/disk/by-path -type l -printf '%P %l\\n'")
+    links = [line.split() for line in found.splitlines()]
+    assert len(links) >= 6  # partitions of vda
+    assert len({target for _, target in links}) == len(links)
+    assert not [name for name, _ in links if name.startswith("virtio-") or "/by-" in name]
+    assert {"esp", "bedplate_1", "bedplate_var"} <= set(
+        guest.host.check_output("ls /dev/disk/by-partlabel").split()
+    )
+
+
 def test_there_is_nothing_to_log_in_with(guest: Guest) -> None:
     """Seen from inside, below the developer extension: in the root's own file system."""
     guest.host.check_output(
