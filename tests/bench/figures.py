@@ -47,7 +47,6 @@ _TARGETS = {"api": "test-host", "pods": "test-pods"}
 # What the VM tests leave in build/vm-figures.json, and what is aimed for.
 _VM = (
     Figure("VM: kernel start to boot-complete.target", 0, Unit.SECONDS, 20, "boot_seconds"),
-    Figure("VM: bedplate-config in a boot, document known", 0, Unit.SECONDS, 1.5, "config_seconds"),
     Figure("VM: memory in use after boot", 0, Unit.BYTES, 160 * MB, "memory_bytes"),
     Figure("VM: staging 1 -> 2", 0, Unit.SECONDS, None, "stage_seconds"),
     Figure("VM: bytes served for 1 -> 2", 0, Unit.BYTES, None, "stage_bytes"),

@@ -41,7 +41,7 @@ def test_without_vms_each_of_their_figures_has_a_row(tmp_path: Path, content: st
     if content is not None:
         path.write_text(content)
     found = {figure.name: figure for figure in of_vms(path)}
-    assert len(found) >= 10
+    assert len(found) >= 9
     assert {figure.value for figure in found.values()} == {None}
     assert found["VM: memory in use after boot"].note == "make test"
     assert found["VM: memory in use after boot"].aim == 160 * MB

@@ -23,7 +23,6 @@ from site_of_tests import (
     Host,
     Site,
     guest_of,
-    keep_figures,
     shared_link,
     tools,
 )
@@ -384,12 +383,6 @@ def test_the_next_boot_has_it_again(configured: Configured) -> None:
     configured.reboot()
     assert configured.host.check_output("uname -n") == "node-2"
     assert configured.status()["faults"] == []
-    times = configured.host.check_output(
-        "systemctl show bedplate-config.service --value"
-        " -p ExecMainStartTimestampMonotonic -p ExecMainExitTimestampMonotonic"
-    ).split()
-    begin, end = sorted(int(micro) for micro in times)
-    keep_figures(config_seconds=(end - begin) / 1e6)
     assert configured.host.run("test -e /var/lib/bedplate/config/compiled.json").rc == 0
 
 
