@@ -67,7 +67,7 @@ def figures(base: Path, options: pipeline.Options, tree: Path, work: Path) -> li
         machine_of(folder, tree, options.cache, work),
         credentials={"bedplate.cloud-config": _DOCUMENT},
     )
-    return table_of([_pair(having, tree, number) for number in range(_PAIRS)])
+    return figures_of([_pair(having, tree, number) for number in range(_PAIRS)])
 
 
 def _pair(having: MachineConfig, tree: Path, number: int) -> Pair:
@@ -77,13 +77,13 @@ def _pair(having: MachineConfig, tree: Path, number: int) -> Pair:
     return Pair(booted_twice(without, tree), booted_twice(having, tree))
 
 
-def table_of(pairs: list[Pair]) -> list[Figure]:
+def figures_of(pairs: list[Pair]) -> list[Figure]:
     """The medians of what the pairs' boots differ by."""
 
     def added(boot: int, figure: str) -> float:
         return median(pair.having[boot][figure] - pair.without[boot][figure] for pair in pairs)
 
-    note = f"median of {len(pairs)} pairs"
+    note = f"median of {len(pairs)} pairs, on the machine of `bedplate run`"
     return [
         Figure("a document adds, first boot: CPU", added(0, "config_cpu"), Unit.SECONDS, 1.5, note),
         Figure("a document adds, first boot", added(0, "boot"), Unit.SECONDS, None, note),

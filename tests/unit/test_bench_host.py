@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.bench.document import Pair, table_of
+from tests.bench.document import Pair, figures_of
 from tests.bench.host import Told, read
 
 _TOLD = """\
@@ -36,4 +36,4 @@ def test_what_a_document_adds_is_the_median_of_the_pairs() -> None:
         return first, later
 
     pairs = [Pair(twice(2, 3), twice(2 + more, 3)) for more in (1, 9, 1.25)]
-    assert [figure.value for figure in table_of(pairs)] == [1.25, 1.25, 0, 0]
+    assert [figure.value for figure in figures_of(pairs)] == [1.25, 1.25, 0, 0]
