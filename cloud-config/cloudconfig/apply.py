@@ -9,7 +9,17 @@ from pathlib import Path, PurePosixPath
 
 from cloudconfig.desired import Fetched, File, Link, Reaction
 from cloudconfig.places import Places
-from cloudconfig.plan import Change, Drop, Put, React, ReloadManager, Run, Seen, SetHostname
+from cloudconfig.plan import (
+    Change,
+    Drop,
+    Put,
+    React,
+    ReloadManager,
+    Run,
+    Seen,
+    SetHostname,
+    StartWanted,
+)
 from updater.errors import BedplateError
 from updater.files import sync_directory, write_atomic
 from updater.programs import ProgramError, run
@@ -72,16 +82,15 @@ class Applier:
             socket.sethostname(change.name)
         elif isinstance(change, ReloadManager):
             self._systemctl(("daemon-reload",))
-            if change.wanted:
-                self._systemctl(("start", "--no-block", *change.wanted))
+        elif isinstance(change, StartWanted):
+            self._start(("start", "--no-block", *change.units))
         elif isinstance(change, React):
             flags = () if change.reaction is Reaction.START else self._flags
             self._systemctl((change.reaction.value, *flags, change.unit))
         elif isinstance(change, Run):
-            self._run(change)
+            self._start((change.verb.value, *self._flags, change.unit))
 
-    def _run(self, change: Run) -> None:
-        argv = (change.verb.value, *self._flags, change.unit)
+    def _start(self, argv: tuple[str, ...]) -> None:
         try:
             self._systemctl(argv)
         except BedplateError:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import PurePosixPath
 
 from cloudconfig.desired import (
@@ -26,6 +27,8 @@ _TARGETS = (
 )
 _MERGE = "systemd-sysext.service"
 _LINK_KINDS = ("wants", "requires", "upholds")
+# Targets that order nothing by what they want, or whose units say themselves that they come first.
+_LOOSE = frozenset(_TARGETS) - {"basic", "sysinit"}
 _SHOWN_LINES = 200  # of one file's difference
 
 
@@ -88,9 +91,14 @@ class SetHostname:
 
 @dataclass(frozen=True, slots=True)
 class ReloadManager:
-    """Let systemd read its units anew, and start those that the boot's targets want by now."""
+    """Let systemd read its units anew."""
 
-    wanted: tuple[str, ...] = ()
+
+@dataclass(frozen=True, slots=True)
+class StartWanted:
+    """Start what the boot's targets want by now; nobody waits for it."""
+
+    units: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +117,7 @@ class Run:
     verb: UnitCommand
 
 
-Change = Put | Drop | SetHostname | ReloadManager | React | Run
+Change = Put | Drop | SetHostname | ReloadManager | StartWanted | React | Run
 
 
 def make_plan(desired: Desired, observed: Observed) -> tuple[Change, ...]:
@@ -137,7 +145,9 @@ def make_plan(desired: Desired, observed: Observed) -> tuple[Change, ...]:
     merges = [each for each in reactions if each.unit == _MERGE]
     changes += merges
     if merges or _outdated(puts, drops, observed):
-        changes.append(ReloadManager(_wanted(puts)))
+        changes.append(ReloadManager())
+    if newly_wanted := _wanted(puts):
+        changes.append(StartWanted(newly_wanted))
     changes += [each for each in reactions if each.unit != _MERGE]
     changes += _commands(desired, observed, {each.unit for each in affects})
     return tuple(changes)
@@ -200,7 +210,8 @@ def _outdated(puts: Iterable[Put], drops: Iterable[Drop], observed: Observed) ->
 
     That takes a small host two seconds. A unit of which it has not even heard at boot needs none:
     systemd looks for it when it is started, as its folder has changed since (src/core/manager.c,
-    manager_unit_cache_should_retry_load).
+    manager_unit_cache_should_retry_load). Nor does what a target wants, which is started by its
+    name; only that the target waits for it would be new.
     """
     changed = [put.item.path for put in puts if not (observed.booting and _is_new(put, observed))]
     changed += [drop.path for drop in drops]
@@ -209,8 +220,9 @@ def _outdated(puts: Iterable[Put], drops: Iterable[Drop], observed: Observed) ->
 
 def _is_new(put: Put, observed: Observed) -> bool:
     path = put.item.path
-    unit = path.parent == _MANAGER[0] and not isinstance(put.item, Link)
-    return unit and put.was is None and path.name not in observed.units
+    if isinstance(put.item, Link):
+        return put.was is None and path.parent in _folders(_LOOSE, ("wants",))
+    return path.parent == _MANAGER[0] and put.was is None and path.name not in observed.units
 
 
 def _wanted(puts: Iterable[Put]) -> tuple[str, ...]:
@@ -218,11 +230,14 @@ def _wanted(puts: Iterable[Put]) -> tuple[str, ...]:
 
     A target that is active does not look at what it wants again.
     """
-    folders = {
-        _MANAGER[0] / f"{target}.target.{kind}" for target in _TARGETS for kind in _LINK_KINDS
-    }
+    folders = _folders(_TARGETS, _LINK_KINDS)
     names = [put.item.path.name for put in puts if put.item.path.parent in folders]
     return tuple(dict.fromkeys(names))
+
+
+def _folders(targets: Iterable[str], kinds: Iterable[str]) -> frozenset[PurePosixPath]:
+    pairs = product(targets, kinds)
+    return frozenset(_MANAGER[0] / f"{target}.target.{kind}" for target, kind in pairs)
 
 
 def _stopped(drops: Iterable[Drop]) -> list[Run]:
@@ -270,10 +285,11 @@ def summary(change: Change) -> str:
     if isinstance(change, SetHostname):
         return f"set the hostname to {change.name}"
     if isinstance(change, ReloadManager):
-        return " ".join(("reload systemd's units", *(f"start {name}" for name in change.wanted)))
-    if isinstance(change, React):
-        return f"{change.reaction.value} {change.unit}"
-    return f"{change.verb.value} {change.unit}"
+        return "reload systemd's units"
+    if isinstance(change, StartWanted):
+        return f"start {', '.join(change.units)}"
+    verb = change.reaction if isinstance(change, React) else change.verb
+    return f"{verb.value} {change.unit}"
 
 
 def _summary_of_put(change: Put) -> str:

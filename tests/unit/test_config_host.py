@@ -101,6 +101,20 @@ def test_a_unit_that_systemd_overlooked_is_started_all_the_same(kit: Kit) -> Non
     assert kit.told == [start, "daemon-reload", start]
 
 
+def test_a_boot_starts_what_its_targets_want_and_a_later_change_reloads(kit: Kit) -> None:
+    unit = "[Service]\\n[Install]\\nWantedBy=multi-user.target"
+    kit.give(
+        f'#cloud-config\ncoreos: {{units: [{{name: a.service, enable: true, content: "{unit}"}}]}}'
+    )
+    assert kit.run().good
+    assert (kit.root / "etc/systemd/system/multi-user.target.wants/a.service").is_symlink()
+    assert kit.told == ["start --no-block a.service"]
+    kit.told.clear()
+    kit.give(None)
+    assert kit.run(Stage.RUNNING).good
+    assert "daemon-reload" in kit.told
+
+
 def test_a_host_without_a_document_has_the_defaults(kit: Kit) -> None:
     status = kit.run()
     assert status.in_force is InForce.DEFAULTS

@@ -17,6 +17,7 @@ from cloudconfig.plan import (
     Run,
     Seen,
     SetHostname,
+    StartWanted,
     describe,
     make_plan,
     managed_after,
@@ -140,7 +141,8 @@ def test_what_a_target_of_the_boot_wants_is_started() -> None:
         Link(folder / f"{target}.target.wants/{name}", "../x")
         for target, name in (("local-fs", "a.mount"), ("multi-user", "b.service"), ("rescue", "c"))
     )
-    assert ReloadManager(("a.mount", "b.service")) in make_plan(Desired(items=links), Observed())
+    changes = make_plan(Desired(items=links), Observed())
+    assert changes[-2:] == (ReloadManager(), StartWanted(("a.mount", "b.service")))
 
 
 def test_systemd_reads_a_unit_by_itself_that_it_does_not_know() -> None:
@@ -157,6 +159,15 @@ def test_systemd_reads_a_unit_by_itself_that_it_does_not_know() -> None:
     assert reloads(alone, replace(booting, files={UNIT: Seen(b"other")}))
     assert reloads(alone, replace(booting, files={UNIT: Seen()}, managed={UNIT: ()}))
     assert reloads(Desired(items=(unit, link)), booting)
+    wanted = Link(folder / "multi-user.target.wants/web.service", "../web.service")
+    assert not reloads(Desired(items=(unit, wanted)), booting)
+    assert make_plan(Desired(items=(unit, wanted)), booting)[-1] == StartWanted(("web.service",))
+    assert reloads(Desired(items=(unit, wanted)), Observed())
+    assert reloads(
+        Desired(items=(wanted,)), replace(booting, files={wanted.path: Seen(target="../x")})
+    )
+    required = Link(folder / "multi-user.target.requires/web.service", "../web.service")
+    assert reloads(Desired(items=(unit, required)), booting)
     piece = File(folder / "web.service.d/x.conf", b"[Service]\n")
     assert reloads(Desired(items=(piece,)), booting)
     mask = Link(UNIT, "/dev/null")
