@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from updater.files import write_atomic
+from updater.files import write_if_other
 from updater.host import Paths, parse_os_release
 from updater.status import HealthReport, Progress, Status, parse, read_health
 from updater.strict import FormatError
@@ -190,19 +190,11 @@ def _write(terminal: Path, text: str) -> None:
 
 def _once(marker: Path, text: str) -> bool:
     """Whether `text` differs from what was written last time."""
-    data = text.encode()
     try:
-        if marker.read_bytes() == data:
-            return False
-    except OSError:
-        pass
-    try:
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(marker, data)
+        return write_if_other(marker, text.encode())
     except OSError:
         # A full /run: rather twice than never.
-        pass
-    return True
+        return True
 
 
 def _without_progress(facts: Facts) -> Facts:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -35,3 +36,17 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def write_if_other(path: Path, data: bytes, mode: int = 0o644) -> bool:
+    """Write a file unless it holds `data` already; whether it was written.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with suppress(OSError):
+        if path.read_bytes() == data:
+            return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, data, mode)
+    return True

@@ -4,7 +4,6 @@ Paths below /var outlive a boot and so does their list; everything else is forgo
 """
 
 import json
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from cloudconfig.desired import Affects, Command, Managed, Reaction
 from cloudconfig.places import Places
 from cloudconfig.verbs import UnitCommand
-from updater.files import write_atomic
+from updater.files import write_if_other
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +57,8 @@ def save(memory: Memory, places: Places) -> None:
         # The status beside it is for anybody.
         mode = 0o711 if folder == places.runtime else 0o700
         folder.mkdir(mode=mode, parents=True, exist_ok=True)
-        _write(folder / "memory.json", json.dumps(document).encode())
-
-
-def _write(path: Path, data: bytes) -> None:
-    with suppress(OSError):
-        if path.read_bytes() == data:
-            return  # most boots change nothing, and a disk takes its time
-    write_atomic(path, data, mode=0o600)
+        # Most boots change nothing, and a disk takes its time.
+        write_if_other(folder / "memory.json", json.dumps(document).encode(), mode=0o600)
 
 
 def _managed(document: dict[str, Any]) -> Managed:

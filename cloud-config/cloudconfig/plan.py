@@ -27,8 +27,9 @@ _TARGETS = (
 )
 _MERGE = "systemd-sysext.service"
 _LINK_KINDS = ("wants", "requires", "upholds")
-# Targets that order nothing by what they want, or whose units say themselves that they come first.
-_LOOSE = frozenset(_TARGETS) - {"basic", "sysinit"}
+# Those that are over by then, that nothing comes after, or whose units say themselves that they are
+# first. What a server holds (remote-fs) others wait for.
+_LOOSE = frozenset(_TARGETS) - {"basic", "sysinit", "remote-fs"}
 _SHOWN_LINES = 200  # of one file's difference
 
 

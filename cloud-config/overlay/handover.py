@@ -15,7 +15,7 @@ from overlay.lease import Subnets
 from overlay.links import Address
 from overlay.outer import Surroundings
 from overlay.plan import Change, Put, Remove
-from updater.files import write_atomic
+from updater.files import write_if_other
 
 BRIDGE = "podman0"
 # The default network's, in every podman (containers/common, libnetwork/netavark/network.go).
@@ -97,20 +97,6 @@ def podman_network(handover: Handover) -> bytes:
         "ipam_options": {"driver": "host-local"},
     }
     return json.dumps(document, indent=4).encode() + b"\n"
-
-
-def write_if_other(path: Path, data: bytes) -> bool:
-    """Write a file unless it holds `data` already; whether it was written.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    with suppress(OSError):
-        if path.read_bytes() == data:
-            return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, data)
-    return True
 
 
 def hand_over(handover: Handover, subnet_file: Path, network: Path) -> bool:

@@ -168,6 +168,8 @@ def test_systemd_reads_a_unit_by_itself_that_it_does_not_know() -> None:
     )
     required = Link(folder / "multi-user.target.requires/web.service", "../web.service")
     assert reloads(Desired(items=(unit, required)), booting)
+    remote = Link(folder / "remote-fs.target.wants/var-nas.mount", "../var-nas.mount")
+    assert reloads(Desired(items=(remote,)), booting)
     piece = File(folder / "web.service.d/x.conf", b"[Service]\n")
     assert reloads(Desired(items=(piece,)), booting)
     mask = Link(UNIT, "/dev/null")
